@@ -1,0 +1,196 @@
+"""The nouns: what goes in, what comes out, and what is asked for. Plain values, no torch.
+
+Times are float seconds. Inside a window they count from the window's start; in a `Transcript` from the recording's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA_VERSION = 1
+"""Version of the JSON object that `Transcript.to_dict` makes. Raised when a field changes its meaning or goes."""
+
+Task = Literal["transcribe", "translate"]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Mono samples.
+
+    Attributes:
+        samples: float32, shape (n,), full scale = ±1.
+        sample_rate: in Hz.
+    """
+
+    samples: FloatArray
+    sample_rate: int = 16_000
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a recording, in seconds: start included, end excluded."""
+
+    start: float
+    end: float
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its times and the model's probability for it."""
+
+    word: str
+    start: float
+    end: float
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of text on the clock. The first ten fields are openai/whisper's; None where a family has none.
+
+    Attributes:
+        id: position in the transcript, from 0.
+        seek: where the window that gave this segment began, in 10 ms frames of the recording.
+        start, end: seconds.
+        text: as decoded; Whisper's begins with a space.
+        tokens: ids of the text and of its timestamps.
+        temperature: 0.0 for greedy decoding.
+        avg_logprob: mean natural-log probability of the window's tokens, end of text included.
+        compression_ratio: UTF-8 bytes of the window's text over its zlib size; above 2.4 speaks of repetition.
+        no_speech_prob: probability of "no speech" at the window's first step.
+        words: with times, or None where they were not asked for.
+        channel: the channel this was said on with ``channels="split"``, else None.
+        flags: what a reader should know: ``"repetition"`` (a loop was detected and cut), ``"truncated"`` (the window
+            reached the model's token limit).
+    """
+
+    id: int
+    seek: int | None
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...] = ()
+    temperature: float | None = None
+    avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
+    words: tuple[Word, ...] | None = None
+    channel: int | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How to turn an encoded window into text. An option that a family lacks is an error, never ignored.
+
+    Attributes:
+        task: "transcribe", or "translate" (into English).
+        language: a code of the model's ("en"), or None to detect it.
+        timestamps: predict segment times.
+        no_speech_threshold: a window whose no-speech probability is above it and whose average log probability is
+            below `logprob_threshold` is silent. None switches the rule off.
+        logprob_threshold: see above.
+        max_tokens: at most so many tokens a window, None = the model's own limit.
+    """
+
+    task: Task = "transcribe"
+    language: str | None = None
+    timestamps: bool = True
+    no_speech_threshold: float | None = 0.6
+    logprob_threshold: float = -1.0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What a model heard in one window.
+
+    Attributes:
+        text: the words.
+        tokens: what was decoded, timestamps included, without prompt and end of text.
+        segments: times relative to the window's start; `id` counts within the window.
+        language: code, or None where the family has one language only.
+        avg_logprob, compression_ratio, no_speech_prob, temperature: as in `Segment`.
+        resume: where in the window (seconds) the model stopped listening though the window goes on; the caller decodes
+            again from there if there is speech. None = the whole window is covered.
+        flags: as in `Segment`.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    language: str | None = None
+    avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
+    temperature: float | None = None
+    resume: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model gave a result.
+
+    Attributes:
+        name: as it was asked for.
+        family: the Hugging Face model type, e.g. "whisper".
+        identity: sha256 over the weights (`voxport.models.identity`), hex.
+        path: the folder it was loaded from.
+        random_weights: True for a model made by `models import --random`: its text means nothing.
+    """
+
+    name: str
+    family: str
+    identity: str
+    path: str
+    random_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording, and by what means that was found.
+
+    Attributes:
+        file: the input's name as given, "-" for standard input, None for an array.
+        text: all segments' text, joined.
+        language: code, or None (no speech, or a family with one language).
+        duration: of the recording, seconds.
+        segments: in time order.
+        words: of all segments, or None where word times were not asked for.
+        channel: None = channels mixed, a number = that channel only, "split" = each segment names its own.
+        simulated: None, or the name of the simulated device that this was made on.
+        timings: seconds by stage; "total" is the wall time, "load" (model loading) is not part of it.
+        model, device, dtype: what ran, where, in which precision.
+    """
+
+    file: str | None
+    text: str
+    language: str | None
+    duration: float
+    segments: tuple[Segment, ...]
+    model: ModelInfo
+    device: str
+    dtype: str
+    words: tuple[Word, ...] | None = None
+    channel: int | Literal["split"] | None = None
+    simulated: str | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of `--json`, documented in docs/reference/json.md: plain lists, dicts, strings, numbers."""
+        return {"schema": SCHEMA_VERSION, **asdict(self)}
