@@ -1,0 +1,7 @@
+"""Functions over logits: which token comes next, when to stop, and what the tokens say.
+
+- `greedy`: the loop over steps, for any decoder that goes token by token.
+- `whisper_rules`: Whisper's rules on what may come next, without waiting for the device.
+- `whisper_segments`: Whisper's tokens to segments with times.
+- `repetition`: loops, found and cut.
+"""

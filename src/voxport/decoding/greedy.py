@@ -1,0 +1,155 @@
+"""Greedy decoding of a batch, for any decoder that goes token by token.
+
+Rows that end are dropped at once, so that the batch shrinks and the others pay less per step. The host looks at the
+tokens only every `sync_interval` steps: on an accelerator each look waits for the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from voxport.errors import DecodingError
+
+
+class Stepper(Protocol):
+    """A batch of windows under way, one token after the other."""
+
+    rows: int
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Feed tokens (B, n); returns hidden states (B, n, D)."""
+        ...
+
+    def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, D) -> (B, V) float32."""
+        ...
+
+    def drop_row(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
+        ...
+
+
+class Chooser(Protocol):
+    """The rules on the next token."""
+
+    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, V) -> tokens (B,) and their log probabilities (B,)."""
+        ...
+
+    def drop_row(self, row: int, last: int) -> None: ...
+
+
+@dataclass
+class GreedyRow:
+    """What one row gave.
+
+    Attributes:
+        tokens: without the end of text.
+        logprobs: one for each token, and one for the end of text if it came.
+        ended: False if the token limit stopped it.
+        stopped: True if `should_stop` did.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ended: bool = False
+    stopped: bool = False
+
+
+def decode_greedy(
+    stepper: Stepper,
+    hidden: Tensor,
+    chooser: Chooser,
+    *,
+    bias: Tensor,
+    eot: int,
+    max_tokens: int,
+    sync_interval: int = 1,
+    should_stop: Callable[[Sequence[int]], bool] | None = None,
+) -> list[GreedyRow]:
+    """Decode each row to its end of text, or to `max_tokens`.
+
+    Args:
+        stepper: the prompt is in it already.
+        hidden: (B, D), the hidden state at the prompt's last token.
+        chooser: the rules on what may come next.
+        bias: (V,), added to all logits.
+        eot: id of the end of text.
+        max_tokens: of each row, the end of text not counted.
+        sync_interval: look at the tokens every so many steps.
+        should_stop: asked at each look with a row's tokens so far; True ends the row there.
+
+    Raises:
+        DecodingError: a log probability is not finite (code ``non_finite``).
+    """
+    results = [GreedyRow() for _ in range(stepper.rows)]
+    active = list(range(stepper.rows))  # position in the batch -> row
+    pending: list[tuple[Tensor, Tensor]] = []
+    logits = stepper.logits(hidden, bias)
+    for step in range(max_tokens):
+        tokens, logprobs = chooser.choose(logits)
+        pending.append((tokens, logprobs))
+        if (step + 1) % sync_interval == 0 or step == max_tokens - 1:
+            finished = _collect(pending, [results[row] for row in active], eot, max_tokens, should_stop)
+            pending.clear()
+            # From the back: the row that takes a dropped one's place is then never one that ended too.
+            for position in reversed(finished):
+                last = len(active) - 1
+                stepper.drop_row(position)
+                chooser.drop_row(position, last)
+                active[position] = active[last]
+                active.pop()
+            if not active:
+                break
+            if finished:
+                tokens = _keep(tokens, finished)
+        logits = stepper.logits(stepper.advance(tokens[:, None])[:, -1], bias)
+    return results
+
+
+def _collect(
+    pending: Sequence[tuple[Tensor, Tensor]],
+    rows: Sequence[GreedyRow],
+    eot: int,
+    max_tokens: int,
+    should_stop: Callable[[Sequence[int]], bool] | None,
+) -> list[int]:
+    """Move pending steps to the host and into the rows; returns the positions of those that ended, ascending."""
+    tokens = torch.stack([token for token, _ in pending]).tolist()
+    logprobs = torch.stack([logprob for _, logprob in pending]).tolist()
+    finished = []
+    for position, row in enumerate(rows):
+        for step_tokens, step_logprobs in zip(tokens, logprobs, strict=True):
+            token, logprob = step_tokens[position], step_logprobs[position]
+            if not -1e30 < logprob <= 1e-3:
+                raise DecodingError(
+                    f"the model gave non-finite or impossible values (log probability {logprob})",
+                    hint="try --dtype float32; if it is float32 already, check the model's files",
+                    code="non_finite",
+                )
+            if token == eot:
+                row.logprobs.append(logprob)
+                row.ended = True
+                break
+            row.logprobs.append(logprob)
+            row.tokens.append(token)
+        if not row.ended and should_stop is not None and should_stop(row.tokens):
+            row.stopped = True
+        if row.ended or row.stopped or len(row.tokens) == max_tokens:
+            finished.append(position)
+    return finished
+
+
+def _keep(tokens: Tensor, finished: Sequence[int]) -> Tensor:
+    """Drop the finished positions as `Stepper.drop_row` does: from the back, the last takes the place."""
+    tokens = tokens.clone()
+    last = len(tokens) - 1
+    for position in reversed(finished):
+        tokens[position] = tokens[last]
+        last -= 1
+    return tokens[: last + 1]
