@@ -1,0 +1,148 @@
+"""The model contract, the families that fulfil it, and how one is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo
+
+from voxport.devices import DTYPES, get_device
+from voxport.errors import ModelFormatError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from voxport.devices import Device
+    from voxport.models.progress import Progress
+
+__all__ = ["FAMILIES", "ASRModel", "load_model"]
+
+FAMILIES: dict[str, str] = {
+    "whisper": "voxport.models.whisper:WhisperModel",
+}
+"""Hugging Face ``model_type`` -> "module:Class". A new family is one file and one line here."""
+
+
+@runtime_checkable
+class ASRModel(Protocol):
+    """What a model must be able to do; `Features` and `Encoded` are opaque to callers.
+
+    Attributes:
+        name: as it was asked for.
+        info: which weights these are.
+        device: where it runs.
+        dtype: "float32", "float16" or "bfloat16".
+        sample_rate: that `features` expects, Hz.
+        max_seconds: longest window.
+        languages: codes it was trained on.
+        supports: names of optional abilities, e.g. "timestamps", "translate", "language_detection".
+        batch_size: windows that are decoded together unless the caller says otherwise.
+    """
+
+    name: str
+    info: ModelInfo
+    device: Device
+    dtype: str
+    sample_rate: int
+    max_seconds: float
+    languages: frozenset[str]
+    supports: frozenset[str]
+    batch_size: int
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse, before any work, options that this model lacks.
+
+        Raises:
+            UnsupportedOptionError: with what there is.
+        """
+        ...
+
+    def features(self, audio: Sequence[Audio]) -> Any:
+        """Windows to model input: on the CPU, float32, deterministic. A batch, in the order given.
+
+        Raises:
+            AudioError: a window is longer than `max_seconds` or has another rate (code ``audio_window``).
+        """
+        ...
+
+    def encode(self, features: Any) -> Any:
+        """One device forward over the batch."""
+        ...
+
+    def decode(self, encoded: Any, options: DecodingOptions) -> list[Hypothesis]:
+        """The words of each window of the batch.
+
+        Raises:
+            UnsupportedOptionError: the options ask for something this family lacks.
+            DecodingError: the model gave non-finite values.
+        """
+        ...
+
+    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
+        """The likeliest language of each window and its probability; only where `supports` has it."""
+        ...
+
+    def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> np.ndarray:
+        """Teacher-forced logits, float32, shape (batch, positions, vocabulary).
+
+        `tokens`: per window the whole decoder input, prompt included (equal lengths); None for families that need none.
+        """
+        ...
+
+
+def load_model(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    source: str | None = None,
+    offline: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> ASRModel:
+    """Load a model, fetching it first if it is not here. See `voxport.load_model` for the arguments.
+
+    Args:
+        progress: told of downloads; None keeps silent.
+
+    Raises:
+        UsageError, DeviceError, ModelError.
+    """
+    if dtype not in ("auto", *DTYPES):
+        raise UsageError(f"unknown dtype {dtype!r}", hint=f"dtypes are: auto, {', '.join(DTYPES)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, not {threads}")
+    chosen = get_device(device)
+    chosen.set_threads(threads)
+    from voxport.models import hub
+
+    resolved = hub.resolve(name, source=source, offline=offline, progress=progress)
+    family = _family(resolved.path)
+    module, _, attribute = FAMILIES[family].partition(":")
+    loader = getattr(import_module(module), attribute)
+    model: ASRModel = loader.from_folder(
+        resolved.path, chosen, chosen.default_dtype() if dtype == "auto" else dtype, name=name
+    )
+    return model
+
+
+def _family(folder: Path) -> str:
+    """The model type that config.json names.
+
+    Raises:
+        ModelFormatError: there is none, or voxport does not know it.
+    """
+    path = folder / "config.json"
+    try:
+        family = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFormatError(f"{path} can't be read: {error}", hint="is it a model folder?") from error
+    if family not in FAMILIES:
+        raise ModelFormatError(
+            f"{folder} is a model of type {family!r}", hint=f"voxport runs: {', '.join(sorted(FAMILIES))}"
+        )
+    return str(family)

@@ -1,0 +1,333 @@
+"""Whisper behind the model contract: features, encode, decode, and teacher-forced logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voxport.decoding.greedy import GreedyRow, decode_greedy
+from voxport.decoding.repetition import compression_ratio, find_loop
+from voxport.decoding.whisper_rules import WhisperRules
+from voxport.decoding.whisper_segments import split_segments
+from voxport.devices import Device
+from voxport.errors import AudioError, UnsupportedOptionError
+from voxport.features import WhisperFeatures as WhisperFeatureExtractor
+from voxport.models.identity import model_identity
+from voxport.models.whisper.checkpoint import dimensions, load_network, read_json
+from voxport.models.whisper.net import DecoderState, Whisper
+from voxport.tokenizer import WhisperTokenizer
+from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
+
+MAX_TOKENS = 224
+"""Of a window, openai/whisper's limit: half of the decoder's positions."""
+
+REPETITIVE = 2.4
+"""A compression ratio above this speaks of a loop (openai/whisper's threshold)."""
+
+LOOK_FOR_LOOPS_EVERY = 16
+"""Tokens between two looks: a loop is worth cutting short, not worth finding at once."""
+
+
+@dataclass(frozen=True)
+class WhisperFeatures:
+    """Log-mel windows: `mel` float32 (B, n_mels, 3000), padded to 30 s; `durations` of the audio in seconds."""
+
+    mel: FloatArray
+    durations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EncodedWindows:
+    """Encoder output `hidden` (B, 1500, D) on the model's device; `durations` as in `WhisperFeatures`."""
+
+    hidden: Tensor
+    durations: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+    def select(self, rows: Sequence[int]) -> EncodedWindows:
+        """Only these windows, in this order."""
+        return EncodedWindows(self.hidden[list(rows)], tuple(self.durations[row] for row in rows))
+
+
+class WhisperModel:
+    """Any Whisper checkpoint in the published layout, from tiny to large-v3-turbo, fine-tuned or distilled.
+
+    Use `from_folder`, or `voxport.load_model`.
+    """
+
+    sample_rate = 16_000
+    max_seconds = 30.0
+
+    def __init__(
+        self,
+        net: Whisper,
+        tokenizer: WhisperTokenizer,
+        info: ModelInfo,
+        device: Device,
+        dtype: str,
+        generation_config: dict[str, object],
+    ) -> None:
+        self.name = info.name
+        self.info = info
+        self.device = device
+        self.dtype = dtype
+        self.net = net
+        self.tokenizer = tokenizer
+        self._torch_device = device.torch_device
+        self._torch_dtype = getattr(torch, dtype)
+        self._extractor = WhisperFeatureExtractor(net.dims.n_mels)
+        supports = {"timestamps", "no_speech"}
+        if tokenizer.multilingual:
+            supports |= {"translate", "language_detection"}
+        self.supports = frozenset(supports)
+        self.languages = frozenset(tokenizer.language_tokens) if tokenizer.multilingual else frozenset({"en"})
+        self.batch_size = _batch_size(net)
+        self._suppress, self._suppress_first, self._max_initial = _generation_rules(generation_config, tokenizer)
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: Device, dtype: str, *, name: str | None = None) -> WhisperModel:
+        """Load a published folder: config.json, safetensors, tokenizer files, generation_config.json if there is one.
+
+        Raises:
+            ModelFormatError: the folder is incomplete, damaged, or its files do not belong together.
+        """
+        config = read_json(folder / "config.json")
+        net = load_network(folder, dimensions(config, folder), device.torch_device, getattr(torch, dtype))
+        device.prepare(net)
+        info = ModelInfo(
+            name=name or folder.name,
+            family="whisper",
+            identity=model_identity(folder),
+            path=str(folder),
+            random_weights=bool(config.get("voxport_random_weights", False)),
+        )
+        generation = read_json(folder / "generation_config.json", required=False)
+        return cls(net, WhisperTokenizer.from_folder(folder), info, device, dtype, generation)
+
+    # The contract ----------------------------------------------------------------------------------------------------
+
+    def features(self, audio: Sequence[Audio]) -> WhisperFeatures:
+        """Log-mel spectrograms of windows of at most 30 s at 16 kHz, padded with silence to 30 s.
+
+        Raises:
+            AudioError: a window is too long or has another rate (code ``audio_window``).
+        """
+        for window in audio:
+            if window.sample_rate != self.sample_rate:
+                raise AudioError(
+                    f"a window has {window.sample_rate} Hz, Whisper hears {self.sample_rate}", code="audio_window"
+                )
+        mel = self._extractor([window.samples for window in audio])
+        return WhisperFeatures(mel, tuple(window.duration for window in audio))
+
+    def encode(self, features: WhisperFeatures) -> EncodedWindows:
+        """One encoder forward over the batch."""
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        with torch.inference_mode():
+            hidden = self.net.model.encoder(mel)
+        return EncodedWindows(hidden, features.durations)
+
+    def decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
+        """Greedy decoding by Whisper's rules.
+
+        Raises:
+            UnsupportedOptionError: a language or a task that this checkpoint lacks.
+            DecodingError: non-finite values (code ``non_finite``).
+        """
+        self.check(options)
+        with torch.inference_mode():
+            return self._decode(encoded, options)
+
+    def detect_language(self, encoded: EncodedWindows) -> list[tuple[str, float]]:
+        """The likeliest language of each window, as (code, probability among all languages).
+
+        Raises:
+            UnsupportedOptionError: the checkpoint knows one language only.
+        """
+        if not self.tokenizer.multilingual:
+            raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
+        with torch.inference_mode():
+            state = self.net.start(encoded.hidden, 1)
+            first = torch.full((len(encoded), 1), self.tokenizer.sot, device=self._torch_device)
+            logits = state.logits(state.advance(first)[:, 0])
+            return self._languages_from(logits)
+
+    def logits(self, encoded: EncodedWindows, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
+        """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V)."""
+        if tokens is None:
+            raise UnsupportedOptionError("Whisper's logits need the tokens that come before them")
+        with torch.inference_mode():
+            given = torch.tensor(tokens, device=self._torch_device)
+            state = self.net.start(encoded.hidden, given.shape[1])
+            logits: FloatArray = state.logits(state.advance(given)).cpu().numpy()
+            return logits
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse options that this checkpoint lacks.
+
+        Raises:
+            UnsupportedOptionError: with what there is.
+        """
+        language = options.language
+        if language is not None and language not in self.languages:
+            if not self.tokenizer.multilingual:
+                raise UnsupportedOptionError(
+                    f"{self.name} is an English-only model, the language asked for is {language!r}",
+                    hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}, or --language en",
+                )
+            raise UnsupportedOptionError(
+                f"{self.name} does not know the language {language!r}",
+                hint=f"it knows: {', '.join(sorted(self.languages))}",
+            )
+        if options.task == "translate" and "translate" not in self.supports:
+            raise UnsupportedOptionError(
+                f"{self.name} is an English-only model and can't translate",
+                hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}",
+            )
+
+    # Decoding --------------------------------------------------------------------------------------------------------
+
+    def _decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
+        tokenizer = self.tokenizer
+        limit = options.max_tokens or MAX_TOKENS
+        rows = len(encoded)
+        languages = self._languages_for(encoded, options)
+        prompts = [tokenizer.sot_sequence(language, options.task, options.timestamps) for language in languages]
+        prompt = torch.tensor(prompts, device=self._torch_device)
+        limit = min(limit, self.net.dims.max_target - prompt.shape[1])
+        state = self.net.start(encoded.hidden, prompt.shape[1] + limit)
+        hidden = state.advance(prompt)
+        no_speech = self._no_speech(state, hidden)
+        rules = WhisperRules(
+            vocabulary=self.net.dims.vocabulary,
+            eot=tokenizer.eot,
+            no_timestamps=tokenizer.no_timestamps,
+            timestamp_begin=tokenizer.timestamp_begin,
+            suppress=self._suppress,
+            suppress_first=self._suppress_first,
+            timestamps=options.timestamps,
+            max_initial_timestamp=self._max_initial,
+        )
+        results = decode_greedy(
+            state,
+            hidden[:, -1],
+            rules.start(rows, self._torch_device),
+            bias=rules.bias(self._torch_device, self._torch_dtype),
+            eot=tokenizer.eot,
+            max_tokens=limit,
+            sync_interval=self.device.sync_interval,
+            should_stop=self._is_looping,
+        )
+        return [
+            self._hypothesis(row, options, duration, language, probability)
+            for row, duration, language, probability in zip(
+                results, encoded.durations, languages, no_speech, strict=True
+            )
+        ]
+
+    def _languages_for(self, encoded: EncodedWindows, options: DecodingOptions) -> list[str | None]:
+        if not self.tokenizer.multilingual:
+            return ["en"] * len(encoded)
+        if options.language is not None:
+            return [options.language] * len(encoded)
+        return [language for language, _ in self.detect_language(encoded)]
+
+    def _languages_from(self, logits: Tensor) -> list[tuple[str, float]]:
+        codes = list(self.tokenizer.language_tokens)
+        ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
+        probabilities, best = logits[:, ids].softmax(dim=-1).max(dim=-1)
+        return [
+            (codes[index], probability)
+            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+    def _no_speech(self, state: DecoderState, hidden: Tensor) -> list[float]:
+        """Probability of the no-speech token directly after the start of transcript."""
+        probabilities: list[float] = state.logits(hidden[:, 0]).softmax(dim=-1)[:, self.tokenizer.no_speech].tolist()
+        return probabilities
+
+    def _is_looping(self, tokens: Sequence[int]) -> bool:
+        return len(tokens) % LOOK_FOR_LOOPS_EVERY == 0 and find_loop(self._text_tokens(tokens)) is not None
+
+    def _text_tokens(self, tokens: Sequence[int]) -> list[int]:
+        return [token for token in tokens if token < self.tokenizer.eot]
+
+    def _hypothesis(
+        self, row: GreedyRow, options: DecodingOptions, duration: float, language: str | None, no_speech: float
+    ) -> Hypothesis:
+        tokens, flags = self._cut_loop(row.tokens)
+        if not row.ended and not row.stopped:
+            flags = (*flags, "truncated")
+        average = sum(row.logprobs) / max(len(row.logprobs), 1)
+        silent = (
+            options.no_speech_threshold is not None
+            and no_speech > options.no_speech_threshold
+            and average < options.logprob_threshold
+        )
+        text = self.tokenizer.decode(tokens)
+        ratio = compression_ratio(text.strip())
+        if ratio > REPETITIVE and "repetition" not in flags:
+            flags = (*flags, "repetition")
+        shared = {
+            "temperature": 0.0,
+            "avg_logprob": average,
+            "compression_ratio": ratio,
+            "no_speech_prob": no_speech,
+            "flags": flags,
+        }
+        if silent:
+            return Hypothesis(text="", tokens=(), segments=(), language=language, **shared)  # type: ignore[arg-type]
+        pieces, resume = split_segments(tokens, self.tokenizer.timestamp_begin, duration)
+        segments = []
+        for piece in pieces:
+            words = self.tokenizer.decode(piece.tokens)
+            if words.strip() and piece.start < piece.end:
+                segments.append(
+                    Segment(len(segments), None, piece.start, piece.end, words, piece.tokens, **shared)  # type: ignore[arg-type]
+                )
+        text = "".join(segment.text for segment in segments)
+        return Hypothesis(text, tuple(tokens), tuple(segments), language, resume=resume, **shared)  # type: ignore[arg-type]
+
+    def _cut_loop(self, tokens: list[int]) -> tuple[list[int], tuple[str, ...]]:
+        """Tokens with a loop at their end reduced to its first round, and the flag that says so."""
+        loop = find_loop(self._text_tokens(tokens))
+        if loop is None:
+            return tokens, ()
+        keep = loop.start + loop.period
+        text_positions = [i for i, token in enumerate(tokens) if token < self.tokenizer.eot]
+        return tokens[: text_positions[keep]] if keep < len(text_positions) else tokens, ("repetition",)
+
+
+def _batch_size(net: Whisper) -> int:
+    """As many windows as keep their cross-attention keys and values within 1 GiB, at most 8."""
+    dims = net.dims
+    window = 2 * dims.decoder_layers * dims.max_source * dims.width * net.proj_out.weight.element_size()
+    return max(1, min(8, 2**30 // window))
+
+
+def _generation_rules(
+    config: dict[str, object], tokenizer: WhisperTokenizer
+) -> tuple[tuple[int, ...], tuple[int, ...], int | None]:
+    """Suppressed tokens, those suppressed at first, and the latest first timestamp: published, else openai/whisper's.
+
+    Fine-tuned and distilled folders often carry no or only half of a generation_config.json.
+    """
+    suppress = config.get("suppress_tokens")
+    if not isinstance(suppress, list) or not suppress:
+        suppress = list(tokenizer.suppress_tokens)
+    first = config.get("begin_suppress_tokens")
+    if not isinstance(first, list) or not first:
+        first = list(tokenizer.blank_tokens)
+    latest = config.get("max_initial_timestamp_index", 50)
+    return (
+        tuple(token for token in suppress if token != tokenizer.eot),
+        tuple(first),
+        latest if isinstance(latest, int) else None,
+    )
