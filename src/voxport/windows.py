@@ -1,0 +1,125 @@
+"""Where a recording is cut: speech spans to regions that can be decoded on their own.
+
+A region begins and ends in a pause, so no word is cut, and is at most one window long where the speech has pauses to
+allow it. A region without a pause may be longer; it is then decoded window after window, each beginning where the
+model stopped listening in the one before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxport.types import FloatArray, Span
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How speech is packed into regions.
+
+    Attributes:
+        max_seconds: the model's window.
+        min_seconds: a region is cut at the longest pause between here and `max_seconds`, not at the last one: the
+            longer the pause, the surer it lies between sentences.
+        padding: at most so much of a pause is kept at each end of a region, so that soft beginnings of words survive.
+        max_pause: a longer pause always parts regions: in long silence inside a window models make words up.
+    """
+
+    max_seconds: float = 30.0
+    min_seconds: float = 15.0
+    padding: float = 0.4
+    max_pause: float = 8.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """A stretch to be decoded on its own: `start` to `end`, and the speech spans in it."""
+
+    start: float
+    end: float
+    speech: tuple[Span, ...]
+
+    def speech_after(self, time: float) -> float:
+        """Seconds of speech from `time` on."""
+        return sum(max(0.0, span.end - max(span.start, time)) for span in self.speech)
+
+
+class RegionPlanner:
+    """Speech spans in, regions out, as soon as each is certain. Incremental: spans come in order of time."""
+
+    def __init__(self, options: CutOptions) -> None:
+        self._options = options
+        self._spans: list[Span] = []
+        self._previous_end = 0.0  # of the speech in the last region that was given out
+
+    def feed(self, spans: Sequence[Span]) -> list[Region]:
+        """Take further spans; returns the regions that no later span can change."""
+        regions = []
+        for span in spans:
+            while self._spans and self._must_cut_before(span):
+                regions.append(self._take(self._best_cut(span), span))
+            self._spans.append(span)
+        return regions
+
+    def finish(self, duration: float) -> list[Region]:
+        """The last region, of a recording of `duration` seconds."""
+        if not self._spans:
+            return []
+        spans, self._spans = self._spans, []
+        return [self._region(spans, duration)]
+
+    @property
+    def needed_from(self) -> float | None:
+        """Start of the earliest speech that is not given out yet, padding included; None if there is none."""
+        return self._start(self._spans[0]) if self._spans else None
+
+    def _must_cut_before(self, span: Span) -> bool:
+        room = self._options.max_seconds - 2 * self._options.padding
+        return (
+            span.end - self._spans[0].start > room or span.start - self._spans[-1].end > self._options.max_pause
+        )
+
+    def _best_cut(self, following: Span) -> int:
+        """How many of the buffered spans the next region takes."""
+        if following.start - self._spans[-1].end > self._options.max_pause:
+            return len(self._spans)
+        best, longest = len(self._spans), -1.0
+        for count in range(1, len(self._spans) + 1):
+            after = self._spans[count] if count < len(self._spans) else following
+            pause = after.start - self._spans[count - 1].end
+            if self._spans[count - 1].end - self._spans[0].start >= self._options.min_seconds and pause > longest:
+                best, longest = count, pause
+        return best
+
+    def _take(self, count: int, following: Span) -> Region:
+        spans, self._spans = self._spans[:count], self._spans[count:]
+        after = self._spans[0] if self._spans else following
+        # A pause is shared by its two neighbours, each hears half of it at most.
+        return self._region(spans, (spans[-1].end + after.start) / 2)
+
+    def _region(self, spans: Sequence[Span], limit: float) -> Region:
+        start = self._start(spans[0])
+        end = min(spans[-1].end + self._options.padding, limit)
+        self._previous_end = spans[-1].end
+        return Region(start, end, tuple(spans))
+
+    def _start(self, span: Span) -> float:
+        middle = (self._previous_end + span.start) / 2 if self._previous_end else 0.0
+        return max(span.start - self._options.padding, middle)
+
+
+def quietest_cut(samples: FloatArray, sample_rate: int, earliest: float, latest: float) -> float:
+    """The middle of the quietest 0.2 s between `earliest` and `latest` (seconds), for cutting without a VAD.
+
+    Args:
+        samples: float32 (n,), at least `latest` seconds of them.
+        sample_rate: Hz.
+    """
+    width, hop = int(0.2 * sample_rate), int(0.02 * sample_rate)
+    stretch = samples[int(earliest * sample_rate) : int(latest * sample_rate)].astype(np.float64)
+    power = np.concatenate([[0.0], np.cumsum(stretch**2)])
+    starts = np.arange(0, len(stretch) - width + 1, hop)
+    quietest = starts[int(np.argmin(power[starts + width] - power[starts]))]
+    return earliest + float(quietest + width / 2) / sample_rate

@@ -1,0 +1,78 @@
+"""Regions hold all speech, cut only in pauses, and fit the model's window where the pauses allow it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxport.types import Span
+from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
+
+OPTIONS = CutOptions()
+
+
+def plan(spans: list[Span], duration: float, pieces: int = 1) -> list[Region]:
+    planner = RegionPlanner(OPTIONS)
+    regions: list[Region] = []
+    size = max(1, len(spans) // pieces)
+    for start in range(0, len(spans), size):
+        regions += planner.feed(spans[start : start + size])
+    return regions + planner.finish(duration)
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[list[Span], float]:
+    lengths = draw(st.lists(st.floats(0.1, 45), max_size=40))
+    pauses = draw(st.lists(st.floats(0.1, 12), min_size=len(lengths) + 1, max_size=len(lengths) + 1))
+    time, spans = pauses[0], []
+    for length, pause in zip(lengths, pauses[1:], strict=True):
+        spans.append(Span(time, time + length))
+        time += length + pause
+    return spans, time
+
+
+@given(recordings(), st.integers(1, 7))
+def test_every_span_is_in_exactly_one_region(recording: tuple[list[Span], float], pieces: int) -> None:
+    spans, duration = recording
+    regions = plan(spans, duration, pieces)
+    assert [span for region in regions for span in region.speech] == spans
+    assert regions == plan(spans, duration)  # however the spans come in
+    for region in regions:
+        assert 0 <= region.start <= region.speech[0].start
+        assert region.speech[-1].end <= region.end <= duration
+        assert region.end - region.start <= OPTIONS.max_seconds + 1e-9 or len(region.speech) == 1
+    for before, after in zip(regions, regions[1:], strict=False):
+        assert before.end <= after.start + 1e-9  # nothing is heard twice
+
+
+def test_a_full_region_is_cut_at_its_longest_pause() -> None:
+    spans = [Span(0.5, 9), Span(9.2, 18), Span(19.5, 24), Span(24.1, 28), Span(28.3, 33)]
+    assert [region.speech for region in plan(spans, 34)] == [tuple(spans[:2]), tuple(spans[2:])]
+
+
+def test_a_pause_is_shared_and_padding_is_bounded() -> None:
+    first, second = plan([Span(1.0, 20.0), Span(20.3, 40.0)], 41.0)
+    assert (first.start, first.end) == pytest.approx((0.6, 20.15))
+    assert (second.start, second.end) == pytest.approx((20.15, 40.4))
+
+
+def test_a_long_silence_parts_regions() -> None:
+    regions = plan([Span(0, 2), Span(11, 13)], 14)
+    assert [(region.start, region.end) for region in regions] == [(0, 2.4), (10.6, 13.4)]
+
+
+def test_speech_after() -> None:
+    region = Region(0, 10, (Span(1, 3), Span(5, 9)))
+    assert region.speech_after(0) == 6
+    assert region.speech_after(2) == 5
+    assert region.speech_after(4) == 4
+    assert region.speech_after(9) == 0
+
+
+def test_the_quietest_cut_lies_in_the_quiet() -> None:
+    generator = np.random.default_rng(0)
+    samples = generator.normal(size=16_000 * 30).astype(np.float32) * 0.1
+    samples[16_000 * 24 : 16_000 * 24 + 4_000] *= 0.01
+    assert quietest_cut(samples, 16_000, 20, 30) == pytest.approx(24.125, abs=0.05)
