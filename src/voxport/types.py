@@ -168,7 +168,7 @@ class Transcript:
     Attributes:
         file: the input's name as given, "-" for standard input, None for an array.
         text: all segments' text, joined.
-        language: code, or None (no speech, or a family with one language).
+        language: code; None where none was asked for and there is no speech to detect it from.
         duration: of the recording, seconds.
         segments: in time order.
         words: of all segments, or None where word times were not asked for.

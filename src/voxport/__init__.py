@@ -1,0 +1,106 @@
+"""voxport runs open speech-recognition models on the accelerator you have, and proves what it says there.
+
+    import voxport
+
+    transcript = voxport.transcribe("dictation.wav", model="whisper-base")
+    print(transcript.text)
+
+Importing this package loads no torch: that happens with the first model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voxport.errors import VoxportError
+from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Transcript, Word
+from voxport.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voxport.audio import AudioInput
+    from voxport.models import ASRModel
+
+__all__ = [
+    "Audio",
+    "DecodingOptions",
+    "Hypothesis",
+    "ModelInfo",
+    "Segment",
+    "Transcript",
+    "VoxportError",
+    "Word",
+    "__version__",
+    "iter_segments",
+    "load_model",
+    "transcribe",
+]
+
+
+def load_model(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    source: str | None = None,
+    offline: bool = False,
+    threads: int | None = None,
+) -> ASRModel:
+    """Load a model, fetching it first if it is not here.
+
+    Args:
+        name: a known name ("whisper-base"), a hub id ("openai/whisper-base") or a folder.
+        device: "auto" or "cpu".
+        dtype: "auto", "float32", "float16" or "bfloat16"; what "auto" means is the device's business.
+        source: fetch from this source only; None tries all in their order.
+        offline: never touch the network.
+        threads: of the host's processor, for the whole process; None leaves them as they are.
+
+    Raises:
+        ModelError: the model can't be had or read.
+        DeviceError: the device is not there.
+        UsageError: an argument is off.
+    """
+    from voxport import models
+
+    return models.load_model(name, device, dtype, source=source, offline=offline, threads=threads)
+
+
+def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **options: Any) -> Transcript:
+    """The words of a recording.
+
+    Args:
+        audio: a path, "-" (standard input), bytes, a binary file object, an ``(array, rate)`` pair or an `Audio`.
+        model: from `load_model`, or a name, which is then loaded for this one call.
+        **options: `device`, `dtype`, `source`, `offline`, `threads` as in `load_model` (with a name only), and the
+            fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`, `batch_size`.
+
+    Raises:
+        VoxportError: see `voxport.errors` for the tree.
+    """
+    transcription = _start(audio, model, options)
+    for _ in transcription:
+        pass
+    return transcription.result()
+
+
+def iter_segments(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **options: Any) -> Iterator[Segment]:
+    """The segments of a recording, as they come. Arguments and errors as for `transcribe`."""
+    yield from _start(audio, model, options)
+
+
+def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) -> Any:
+    from voxport.errors import UsageError
+    from voxport.pipeline import PipelineOptions, Transcription
+
+    loading = {key: options.pop(key) for key in ("device", "dtype", "source", "offline", "threads") if key in options}
+    try:
+        pipeline_options = PipelineOptions(**options)
+    except TypeError as error:
+        raise UsageError(f"transcribe: {str(error).rpartition('.__init__() ')[2]}") from error
+    if isinstance(model, str):
+        model = load_model(model, **loading)
+    elif loading:
+        raise UsageError(f"{', '.join(loading)} belong to loading; the model given is loaded already")
+    return Transcription(audio, model, pipeline_options)

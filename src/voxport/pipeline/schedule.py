@@ -1,0 +1,138 @@
+"""Which windows are decoded together: batches of like length, results in the recording's order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from voxport.models import ASRModel
+from voxport.pipeline.regions import RegionAudio
+from voxport.types import Audio, DecodingOptions, Hypothesis, Segment
+
+LOOK_AHEAD = 3
+"""Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
+
+LEAST_REST = 0.3
+"""Speech (seconds) left in a region that is worth another window. Less is the tail of the last word."""
+
+UNHEARD = 1.5
+"""Speech (seconds) after the last segment that the model passed over, though it said that it was done."""
+
+LEAST_STEP = 0.5
+"""A window must bring the region on by this much (seconds), or the rest of it counts as done."""
+
+
+@dataclass
+class Job:
+    """A region under way."""
+
+    order: int
+    audio: RegionAudio
+    position: float
+    segments: list[Segment] = field(default_factory=list)
+    done: bool = False
+
+    def window_end(self, longest: float) -> float:
+        return min(self.position + longest, self.audio.region.end)
+
+
+class Scheduler:
+    """Runs a model over regions.
+
+    Attributes:
+        language: of the recording: as asked for, or as detected on its first window.
+        timings: "features", "encode" and "decode", seconds spent.
+        position: seconds of the recording whose segments are out.
+    """
+
+    def __init__(self, model: ASRModel, options: DecodingOptions, batch_size: int) -> None:
+        self._model = model
+        self._options = options
+        self._batch_size = batch_size
+        self.language = options.language
+        if self.language is None and len(model.languages) == 1:
+            (self.language,) = model.languages
+        self.position = 0.0
+        self.timings = {"features": 0.0, "encode": 0.0, "decode": 0.0}
+
+    def run(self, regions: Iterable[RegionAudio]) -> Iterator[Segment]:
+        """Segments in order of time, as soon as all before them are known. `id` is left to the caller."""
+        source = enumerate(regions)
+        waiting: list[Job] = []
+        emitting: dict[int, Job] = {}
+        following = 0
+        while True:
+            room = LOOK_AHEAD * self._batch_size - len(waiting)
+            for order, audio in islice(source, max(room, 0)):
+                job = Job(order, audio, audio.region.start)
+                waiting.append(job)
+                emitting[order] = job
+            if not waiting:
+                return
+            batch = self._next_batch(waiting)
+            self._decode(batch)
+            waiting = [job for job in waiting if not job.done]
+            while following in emitting and emitting[following].done:
+                job = emitting.pop(following)
+                self.position = job.audio.region.end
+                yield from job.segments
+                following += 1
+
+    def _next_batch(self, waiting: list[Job]) -> list[Job]:
+        """The jobs of like length around the oldest, which the reader is waiting for."""
+        longest = self._model.max_seconds
+        by_length = sorted(waiting, key=lambda job: job.position - job.window_end(longest))
+        oldest = min(range(len(by_length)), key=lambda place: by_length[place].order)
+        first = oldest - oldest % self._batch_size
+        return by_length[first : first + self._batch_size]
+
+    def _decode(self, batch: list[Job]) -> None:
+        ends = [job.window_end(self._model.max_seconds) for job in batch]
+        windows = [Audio(job.audio.slice(job.position, end)) for job, end in zip(batch, ends, strict=True)]
+        features = self._timed("features", self._model.features, windows)
+        encoded = self._timed("encode", self._model.encode, features)
+        if self.language is None and "language_detection" in self._model.supports:
+            self.language = self._detect(batch, encoded)
+        options = replace(self._options, language=self.language)
+        hypotheses = self._timed("decode", self._model.decode, encoded, options)
+        for job, end, hypothesis in zip(batch, ends, hypotheses, strict=True):
+            _take(job, end, hypothesis)
+
+    def _detect(self, batch: list[Job], encoded: Any) -> str:
+        """The language of the earliest window: whatever else is in the batch, the answer is the same."""
+        earliest = min(range(len(batch)), key=lambda place: batch[place].order)
+        guesses: list[tuple[str, float]] = self._timed("decode", self._model.detect_language, encoded)
+        return guesses[earliest][0]
+
+    def _timed(self, stage: str, function: Any, *arguments: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self._model.device.synchronize()
+            self.timings[stage] += time.perf_counter() - started
+
+
+def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
+    """Add a window's segments to its region, and move on to where the next window begins."""
+    start, region = job.position, job.audio.region
+    for segment in hypothesis.segments:
+        # A time beyond the window's audio is in its padding.
+        shifted = replace(
+            segment, seek=round(start * 100), start=min(start + segment.start, end), end=min(start + segment.end, end)
+        )
+        job.segments.append(shifted)
+    following = end
+    if hypothesis.resume is not None:
+        following = start + hypothesis.resume
+    elif hypothesis.segments:
+        last = start + hypothesis.segments[-1].end
+        if region.speech_after(last) >= UNHEARD:
+            following = last
+    if following - start < LEAST_STEP:
+        following = end
+    job.position = following
+    job.done = following >= region.end or region.speech_after(following) < LEAST_REST

@@ -1,0 +1,105 @@
+"""One recording on its way to a transcript."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from voxport.audio import AudioSource, open_audio, prepare_source
+from voxport.models import ASRModel
+from voxport.pipeline.options import PipelineOptions
+from voxport.pipeline.regions import RegionReader
+from voxport.pipeline.schedule import Scheduler
+from voxport.types import DecodingOptions, Segment, Transcript
+from voxport.windows import CutOptions
+
+if TYPE_CHECKING:
+    from voxport.audio import AudioInput
+
+
+class Transcription:
+    """Iterate for segments as they come, then ask for the `result`. To be iterated once.
+
+    Attributes:
+        duration: of the recording in seconds, as soon as it is known, else None.
+        position: seconds of the recording whose segments are out.
+        warnings: what a reader should know, e.g. that the file is damaged and its end is missing.
+    """
+
+    def __init__(self, audio: AudioInput, model: ASRModel, options: PipelineOptions | None = None) -> None:
+        self._audio = audio
+        self._model = model
+        self._options = options or PipelineOptions()
+        self._decoding = DecodingOptions(task=self._options.task, language=self._options.language)
+        self._segments: list[Segment] = []
+        self._timings: dict[str, float] = {}
+        self._language: str | None = None
+        self._name: str | None = None
+        self.duration: float | None = None
+        self.position = 0.0
+        self.warnings: list[str] = []
+        check = getattr(model, "check", None)
+        if check is not None:
+            check(self._decoding)
+
+    def __iter__(self) -> Iterator[Segment]:
+        started = time.perf_counter()
+        try:
+            with prepare_source(self._audio) as source:
+                self._name = source.name
+                yield from self._run(source)
+        finally:
+            self._timings["total"] = time.perf_counter() - started
+
+    def _run(self, source: AudioSource) -> Iterator[Segment]:
+        if self._options.channels != "split":
+            yield from self._channel(source, self._options.channels, None)
+            return
+        merged: list[Segment] = []
+        for channel in range(source.channel_count):
+            merged += self._channel(source, channel, channel)
+        self._segments.clear()
+        for segment in sorted(merged, key=lambda segment: segment.start):
+            yield self._numbered(segment)
+
+    def _channel(self, source: AudioSource, channels: int | str, label: int | None) -> Iterator[Segment]:
+        with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
+            self.duration = stream.duration
+            reader = RegionReader(
+                stream.blocks(), vad=self._options.vad, options=CutOptions(max_seconds=self._model.max_seconds)
+            )
+            batch_size = self._options.batch_size or self._model.batch_size
+            scheduler = Scheduler(self._model, self._decoding, batch_size)
+            try:
+                for segment in scheduler.run(reader):
+                    self.position = scheduler.position
+                    yield self._numbered(replace(segment, channel=label))
+                self.duration = self.position = reader.seconds_read
+            finally:
+                self._language = self._language or scheduler.language
+                for stage, seconds in {**reader.timings, **scheduler.timings}.items():
+                    self._timings[stage] = self._timings.get(stage, 0.0) + seconds
+                self.warnings += [text for text in stream.warnings if text not in self.warnings]
+
+    def _numbered(self, segment: Segment) -> Segment:
+        segment = replace(segment, id=len(self._segments))
+        self._segments.append(segment)
+        return segment
+
+    def result(self) -> Transcript:
+        """What was found: everything after the iteration, what is done so far before its end."""
+        return Transcript(
+            file=self._name,
+            text="".join(segment.text for segment in self._segments).strip(),
+            language=self._language,
+            duration=self.duration if self.duration is not None else self.position,
+            segments=tuple(self._segments),
+            model=self._model.info,
+            device=str(self._model.device),
+            dtype=self._model.dtype,
+            channel=None if self._options.channels == "mix" else self._options.channels,
+            simulated=self._model.device.simulated,
+            timings=dict(self._timings),
+        )

@@ -1,0 +1,268 @@
+"""The pipeline on a model that writes down what it is given: order, clock, batches, rests, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import voxport
+from voxport.devices import get_device
+from voxport.errors import UnsupportedOptionError, UsageError
+from voxport.pipeline import PipelineOptions, Transcription
+from voxport.pipeline.regions import LONGEST_SPAN, RegionAudio, RegionReader, SpeechCutter, Tape
+from voxport.pipeline.schedule import LOOK_AHEAD, Scheduler
+from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Span
+from voxport.vad import CHUNK
+from voxport.windows import CutOptions, Region
+
+RATE = 16_000
+
+
+class Recorder:
+    """A model whose text is its window's first sample, so that a test sees which window gave which text."""
+
+    name = "recorder"
+    info = ModelInfo("recorder", "fake", "0" * 64, "-")
+    dtype = "float32"
+    sample_rate = RATE
+    max_seconds = 30.0
+    languages = frozenset({"en", "de"})
+    supports = frozenset({"language_detection"})
+    batch_size = 4
+
+    def __init__(self) -> None:
+        self.device = get_device("cpu")
+        self.batches: list[list[float]] = []
+        self.options: list[DecodingOptions] = []
+        self.script: dict[int, Hypothesis] = {}
+
+    def check(self, options: DecodingOptions) -> None:
+        if options.language not in (None, "en", "de"):
+            raise UnsupportedOptionError("no such language")
+
+    def features(self, audio: Sequence[Audio]) -> list[Audio]:
+        return list(audio)
+
+    def encode(self, features: list[Audio]) -> list[Audio]:
+        return features
+
+    def detect_language(self, encoded: list[Audio]) -> list[tuple[str, float]]:
+        return [("de" if window.samples[0] < 0 else "en", 0.9) for window in encoded]
+
+    def decode(self, encoded: list[Audio], options: DecodingOptions) -> list[Hypothesis]:
+        self.batches.append([round(window.duration, 3) for window in encoded])
+        self.options.append(options)
+        return [self.hypothesis(window) for window in encoded]
+
+    def hypothesis(self, window: Audio) -> Hypothesis:
+        label = round(float(window.samples[0]) * 1000)
+        if label in self.script:
+            return self.script[label]
+        return said(f" {label}", 0.0, window.duration)
+
+    def logits(self, encoded: Any, tokens: Any = None) -> np.ndarray:
+        raise NotImplementedError
+
+
+def said(text: str, start: float, end: float, resume: float | None = None) -> Hypothesis:
+    return Hypothesis(text, (), (Segment(0, None, start, end, text),), resume=resume)
+
+
+def region(start: float, end: float, speech: Sequence[tuple[float, float]] = ()) -> RegionAudio:
+    """Samples tell their time: value = seconds / 1000."""
+    times = np.arange(round(start * RATE), round(end * RATE)) / RATE
+    spans = tuple(Span(*span) for span in speech) or (Span(start, end),)
+    return RegionAudio(Region(start, end, spans), (times / 1000).astype(np.float32))
+
+
+def run(model: Recorder, regions: Sequence[RegionAudio], batch_size: int = 4) -> list[Segment]:
+    return list(Scheduler(model, DecodingOptions(language="en"), batch_size).run(regions))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=25), st.integers(1, 5))
+def test_segments_come_in_order_and_cover_everything(lengths: list[int], batch_size: int) -> None:
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    regions = [region(float(a), float(b)) for a, b in zip(starts, starts[1:], strict=False)]
+    model = Recorder()
+    segments = run(model, regions, batch_size)
+    assert segments[0].start == 0
+    assert segments[-1].end == starts[-1]
+    for before, after in zip(segments, segments[1:], strict=False):
+        assert before.end == pytest.approx(after.start)
+    # Each text is the time its window began at: the samples given were those of that time.
+    assert [segment.text for segment in segments] == [f" {round(segment.start)}" for segment in segments]
+    assert all(length <= 30 for batch in model.batches for length in batch)
+    assert all(len(batch) <= batch_size for batch in model.batches)
+
+
+def test_batches_hold_like_lengths() -> None:
+    lengths = [2, 29, 3, 28, 2, 27, 3, 26]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    model = Recorder()
+    run(model, [region(float(a), float(b)) for a, b in zip(starts, starts[1:], strict=False)])
+    assert sorted(map(sorted, model.batches)) == [[2, 2, 3, 3], [26, 27, 28, 29]]
+
+
+def test_the_look_ahead_is_bounded() -> None:
+    taken = 0
+
+    def endless() -> Iterator[RegionAudio]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield region(number * 10.0, number * 10.0 + 10)
+
+    segments = Scheduler(Recorder(), DecodingOptions(), 4).run(endless())
+    for _ in range(20):
+        next(segments)
+    assert taken <= 20 + LOOK_AHEAD * 4
+
+
+def test_what_the_model_did_not_hear_is_decoded_again() -> None:
+    model = Recorder()
+    model.script[0] = said(" first", 0.0, 9.0, resume=9.0)
+    segments = run(model, [region(0, 20)])
+    assert [(s.text, s.start, s.end, s.seek) for s in segments] == [(" first", 0, 9, 0), (" 9", 9, 20, 900)]
+
+
+def test_silence_after_the_last_word_is_not_decoded_again() -> None:
+    model = Recorder()
+    model.script[0] = said(" first", 0.0, 9.0, resume=9.0)
+    assert len(run(model, [region(0, 20, speech=[(0.5, 9.1)])])) == 1
+
+
+def test_speech_that_the_model_passed_over_is_decoded_again() -> None:
+    model = Recorder()
+    model.script[0] = said(" first", 0.0, 9.0)
+    passed_over = run(model, [region(0, 20, speech=[(0.5, 9), (12, 19)])])
+    assert [segment.text for segment in passed_over] == [" first", " 9"]
+    model.script[0] = said(" first", 0.0, 9.0)
+    assert len(run(model, [region(0, 20, speech=[(0.5, 9), (12, 13)])])) == 1
+
+
+def test_a_window_that_brings_nothing_on_ends_the_region() -> None:
+    model = Recorder()
+    model.script[0] = said(" stuck", 0.0, 0.1, resume=0.1)
+    assert [segment.text for segment in run(model, [region(0, 20)])] == [" stuck"]
+
+
+def test_times_stay_inside_the_window() -> None:
+    model = Recorder()
+    model.script[5] = said(" long", 0.0, 30.0)
+    (segment,) = run(model, [region(5, 12)])
+    assert (segment.start, segment.end) == (5, 12)
+
+
+def test_the_language_is_that_of_the_earliest_window() -> None:
+    model = Recorder()
+    first = region(0, 5)
+    first.samples[:] = -0.001
+    scheduler = Scheduler(model, DecodingOptions(), 4)
+    list(scheduler.run([first, region(5, 30), region(30, 60)]))
+    assert scheduler.language == "de"
+    assert all(options.language == "de" for options in model.options)
+
+
+def test_the_tape_forgets_and_says_so() -> None:
+    tape = Tape()
+    for start in range(0, 100, 10):
+        tape.append(region(start, start + 10).samples)
+    tape.forget_before(42.5)
+    assert tape.cut(42.5, 43.0)[0] == pytest.approx(0.0425)
+    assert tape.cut(55.0, 71.0).shape == (16 * RATE,)
+    assert tape.cut(99.0, 100.0)[-1] == pytest.approx(0.1, abs=1e-6)
+    with pytest.raises(ValueError, match="forgotten"):
+        tape.cut(42.0, 43.0)
+
+
+def test_without_vad_everything_is_decoded() -> None:
+    samples = np.random.default_rng(0).normal(size=RATE * 95).astype(np.float32) * 0.1
+    samples[24 * RATE : 25 * RATE] = 0
+    reader = RegionReader(np.array_split(samples, 7), vad=False, options=CutOptions())
+    regions = list(reader)
+    assert regions[0].region.end == pytest.approx(24.5, abs=0.5)
+    assert np.array_equal(np.concatenate([r.samples for r in regions]), samples)
+    assert reader.seconds_read == 95
+
+
+@given(st.lists(st.integers(10, 900), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_endless_speech_is_cut_at_its_least_speech_like_moment(pieces: list[int], seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    probabilities = generator.uniform(0.5, 1.0, sum(pieces)).astype(np.float32)
+    cutter = SpeechCutter()
+    spans = [
+        span
+        for piece in np.split(probabilities, np.cumsum(pieces)[:-1])
+        for span in cutter.feed(piece)
+        if cutter.pending_from >= span.end
+    ] + cutter.finish()
+    chunk = CHUNK / RATE
+    assert spans[0].start == 0
+    assert spans[-1].end == pytest.approx(len(probabilities) * chunk)
+    for before, after in zip(spans, spans[1:], strict=False):
+        assert before.end == after.start
+        cut = round(before.end / chunk)
+        assert probabilities[cut] == probabilities[max(0, cut - 20) : cut + 20].min()
+    assert all(span.duration <= LONGEST_SPAN + 900 * chunk for span in spans)
+
+
+def test_channels_are_mixed_chosen_or_split() -> None:
+    left, right = np.full(RATE * 5, 0.002, np.float32), np.full(RATE * 5, 0.006, np.float32)
+    stereo = (np.stack([left, right], axis=1), RATE)
+    model = Recorder()
+
+    def texts(channels: int | str) -> list[tuple[str, int | None]]:
+        transcript = voxport.transcribe(stereo, model=model, vad=False, channels=channels)
+        assert transcript.channel == (None if channels == "mix" else channels)
+        return [(segment.text.strip(), segment.channel) for segment in transcript.segments]
+
+    assert texts("mix") == [("4", None)]
+    assert texts(0) == [("2", None)]
+    assert texts(1) == [("6", None)]
+    assert texts("split") == [("2", 0), ("6", 1)]
+
+
+def test_a_part_can_be_kept() -> None:
+    samples = np.full(RATE * 200, 0.001, np.float32)
+    transcription = Transcription((samples, RATE), Recorder(), PipelineOptions(vad=False, batch_size=1, language="en"))
+    segments = iter(transcription)
+    first = next(segments)
+    segments.close()  # type: ignore[attr-defined] - what an interrupt does
+    partial = transcription.result()
+    assert partial.segments == (replace(first, id=0),)
+    assert partial.language == "en"
+    assert {"audio", "vad", "features", "encode", "decode", "total"} <= partial.timings.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"language": "klingon"}, "klingon"),
+        ({"task": "sing"}, "sing"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"channels": "left"}, "left"),
+        ({"channels": -1}, "-1"),
+        ({"beam_size": 5}, "beam_size"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        voxport.transcribe("nowhere.wav", model=Recorder(), **options)
+
+
+def test_a_language_by_its_name() -> None:
+    assert PipelineOptions(language="German").language == "de"
+
+
+def test_the_model_refuses_what_it_lacks_before_the_audio_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOptionError):
+        voxport.transcribe(tmp_path / "absent.wav", model=Recorder(), language="fr")
