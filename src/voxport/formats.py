@@ -1,0 +1,152 @@
+"""Transcripts as text: txt, srt, vtt, tsv (openai/whisper's conventions, so that files can be swapped) and JSON.
+
+Where openai/whisper's writers would give a file that readers trip over, these differ: an empty segment makes no cue, a
+line break inside a segment becomes a space, ``&``, ``<`` and ``>`` are escaped in VTT, a cue lasts at least 1 ms and
+never starts before the one above it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxport.errors import VoxportError
+    from voxport.types import Segment, Transcript
+
+__all__ = ["FORMATS", "SegmentFormatter", "failure_object", "json_line", "line_of", "render", "timestamp"]
+
+TEXT_FORMATS = ("txt", "srt", "vtt", "tsv")
+"""Formats that are written segment by segment."""
+
+FORMATS = (*TEXT_FORMATS, "json")
+
+SUBTITLE_FORMATS = ("srt", "vtt")
+"""Formats that hold one recording a file: two after another are not a valid file."""
+
+# Line breaks of every kind, tabs, and the rest of the control characters: a segment is one line in every format.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def timestamp(milliseconds: int, *, decimal_marker: str = ".", always_hours: bool = False) -> str:
+    """``HH:MM:SS.mmm``; the hours are left out below one hour unless `always_hours`.
+
+    The time is a whole number of milliseconds, so that rounding comes before the split into fields: 59.9996 s is
+    ``01:00.000`` and not ``00:60.000``.
+    """
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    leading = f"{hours:02d}:" if always_hours or hours else ""
+    return f"{leading}{minutes:02d}:{seconds:02d}{decimal_marker}{milliseconds:03d}"
+
+
+def line_of(segment: Segment) -> str:
+    """The segment's text on one line, without the space at its ends. Empty if nothing is left."""
+    return _CONTROL.sub(" ", segment.text).strip()
+
+
+class SegmentFormatter:
+    """One recording's segments, piece by piece, in one of `TEXT_FORMATS`.
+
+    `header()` and then `segment()` for each, joined, is the file. It keeps the number of the cue and the time of the
+    last one; use a new one for each recording.
+
+    Args:
+        output_format: one of `TEXT_FORMATS`.
+        split: name the channel of each segment: ``[channel 0] `` in txt and srt, ``<v Channel 0>`` in vtt, a column in
+            tsv.
+        file: tsv only: a first column with this name, for several recordings in one stream.
+    """
+
+    def __init__(self, output_format: str, *, split: bool = False, file: str | None = None) -> None:
+        if output_format not in TEXT_FORMATS:
+            raise ValueError(f"not a text format: {output_format!r}")
+        self._make = {"txt": self._txt, "srt": self._srt, "vtt": self._vtt, "tsv": self._tsv}[output_format]
+        self._format = output_format
+        self._split = split
+        self._file = file
+        self._number = 0
+        self._earliest = 0
+
+    def header(self) -> str:
+        """What stands above the first segment."""
+        if self._format == "vtt":
+            return "WEBVTT\n\n"
+        if self._format == "tsv":
+            columns = ["file"] * (self._file is not None) + ["start", "end"] + ["channel"] * self._split + ["text"]
+            return "\t".join(columns) + "\n"
+        return ""
+
+    def segment(self, segment: Segment) -> str:
+        """The segment with its line breaks, or ``""`` if it has no text."""
+        line = line_of(segment)
+        if not line:
+            return ""
+        self._number += 1
+        start = max(round(segment.start * 1000), self._earliest)
+        end = max(round(segment.end * 1000), start + 1)
+        self._earliest = start
+        return self._make(line, start, end, segment.channel if self._split else None)
+
+    def _txt(self, line: str, start: int, end: int, channel: int | None) -> str:
+        return f"{_bracketed(channel)}{line}\n"
+
+    def _srt(self, line: str, start: int, end: int, channel: int | None) -> str:
+        times = " --> ".join(timestamp(time, decimal_marker=",", always_hours=True) for time in (start, end))
+        return f"{self._number}\n{times}\n{_bracketed(channel)}{line.replace('-->', '->')}\n\n"
+
+    def _vtt(self, line: str, start: int, end: int, channel: int | None) -> str:
+        escaped = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        voice = "" if channel is None else f"<v Channel {channel}>"
+        return f"{timestamp(start)} --> {timestamp(end)}\n{voice}{escaped}\n\n"
+
+    def _tsv(self, line: str, start: int, end: int, channel: int | None) -> str:
+        columns = [str(start), str(end), line]
+        if self._split:
+            columns.insert(2, "" if channel is None else str(channel))
+        if self._file is not None:
+            columns.insert(0, _CONTROL.sub(" ", self._file))
+        return "\t".join(columns) + "\n"
+
+
+def render(transcript: Transcript, output_format: str) -> str:
+    """A whole file in one of `FORMATS`; without speech it is an empty but valid one."""
+    if output_format == "json":
+        return json_line(transcript.to_dict())
+    formatter = SegmentFormatter(output_format, split=transcript.channel == "split")
+    return formatter.header() + "".join(formatter.segment(segment) for segment in transcript.segments)
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """One line of JSON (UTF-8 text, not escaped to ASCII) with its line break.
+
+    JSON has no NaN and no infinities: they become null. Bytes of a file name that are no UTF-8 (Python's lone
+    surrogates) become ``\\udcXX``, which `json.loads` turns back.
+    """
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def failure_object(file: str, error: VoxportError, partial: Transcript | None = None) -> dict[str, Any]:
+    """The JSON object of an input that failed: ``schema``, ``file``, ``error``, beside what was done of it if any."""
+    from voxport.types import SCHEMA_VERSION
+
+    done = {} if partial is None else partial.to_dict()
+    return {"schema": SCHEMA_VERSION, **done, "file": file, "error": error.to_dict()}
+
+
+def _bracketed(channel: int | None) -> str:
+    return "" if channel is None else f"[channel {channel}] "
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

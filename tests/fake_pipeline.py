@@ -1,0 +1,106 @@
+"""A pipeline without a model: a "recording" is a JSON file that says what becomes of it. For tests of the command line.
+
+    {"segments": [[0.0, 1.5, " Hello"]], "duration": 11.0, "warnings": [], "then": null}
+
+``then`` is what happens after the segments: null, "corrupt" (an `AudioError`), "usage" (an error about the whole run)
+or "hang" (until a signal comes; a file called "hanging" says that it is so far). Run as a script it is the command line
+over this pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxport.errors import AudioError, ModelNotFoundError, UsageError
+from voxport.types import ModelInfo, Segment, Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class FakeModel:
+    """What the command line reads of a model."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.device = "cpu"
+        self.dtype = "float32"
+
+
+class FakeTranscription:
+    """Stands in for `voxport.pipeline.Transcription`."""
+
+    def __init__(self, audio: str, model: FakeModel, options: Any) -> None:
+        self.duration: float | None = None
+        self.position = 0.0
+        self.warnings: list[str] = []
+        self._audio, self._model, self._options = audio, model, options
+        self._segments: list[Segment] = []
+
+    def __iter__(self) -> Iterator[Segment]:
+        try:
+            text = sys.stdin.read() if self._audio == "-" else Path(self._audio).read_text(encoding="utf-8")
+            script = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise AudioError("this is no recording", hint="check the file", code="audio_corrupt") from error
+        self.duration = script.get("duration", 11.0)
+        self.warnings = script.get("warnings", [])
+        for start, end, words, *more in script.get("segments", []):
+            fields = more[0] if more else {}
+            segment = Segment(id=len(self._segments), seek=0, start=start, end=end, text=words, **fields)
+            self._segments.append(segment)
+            self.position = end
+            yield segment
+        then = script.get("then")
+        if then == "corrupt":
+            raise AudioError("the rest is damaged", hint="check the file", code="audio_corrupt")
+        if then == "usage":
+            raise UsageError("whisper-tiny.en knows no French", hint="use whisper-base")
+        if then == "hang":
+            Path("hanging").touch()
+        while then == "hang":
+            time.sleep(0.01)
+
+    def result(self) -> Transcript:
+        return Transcript(
+            file=self._audio,
+            text="".join(segment.text for segment in self._segments).strip(),
+            language="en",
+            duration=self.duration or 0.0,
+            segments=tuple(self._segments),
+            model=ModelInfo(self._model.name, "whisper", "ab" * 32, "models/fake"),
+            device="cpu",
+            dtype="float32",
+            channel="split" if self._options.channels == "split" else None,
+        )
+
+
+def load_fake_model(name: str, device: str = "auto", dtype: str = "auto", **_: Any) -> FakeModel:
+    """Stands in for `voxport.models.load_model`."""
+    if name == "whisper-huge":
+        raise ModelNotFoundError("no model is called 'whisper-huge'", hint="`voxport models list` names them")
+    return FakeModel(name)
+
+
+def install(setattr_: Any = setattr) -> None:
+    """Put the fakes in place of what the command line calls."""
+    import voxport.models
+    import voxport.pipeline
+
+    setattr_(voxport.pipeline, "Transcription", FakeTranscription)
+    setattr_(voxport.models, "load_model", load_fake_model)
+
+
+if __name__ == "__main__":
+    import signal
+
+    from voxport.cli import main
+
+    # A test runner in the background of a shell would hand down an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    install()
+    sys.exit(main())
