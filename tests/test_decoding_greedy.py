@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from voxport.decoding.greedy import decode_greedy
 from voxport.errors import DecodingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EOT = 9
 

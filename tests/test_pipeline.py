@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,10 @@ from voxport.pipeline.schedule import LOOK_AHEAD, Scheduler
 from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Span
 from voxport.vad import CHUNK
 from voxport.windows import CutOptions, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 RATE = 16_000
 
@@ -90,12 +93,12 @@ def run(model: Recorder, regions: Sequence[RegionAudio], batch_size: int = 4) ->
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=25), st.integers(1, 5))
 def test_segments_come_in_order_and_cover_everything(lengths: list[int], batch_size: int) -> None:
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    regions = [region(float(a), float(b)) for a, b in zip(starts, starts[1:], strict=False)]
+    regions = [region(float(a), float(b)) for a, b in itertools.pairwise(starts)]
     model = Recorder()
     segments = run(model, regions, batch_size)
     assert segments[0].start == 0
     assert segments[-1].end == starts[-1]
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in itertools.pairwise(segments):
         assert before.end == pytest.approx(after.start)
     # Each text is the time its window began at: the samples given were those of that time.
     assert [segment.text for segment in segments] == [f" {round(segment.start)}" for segment in segments]
@@ -107,7 +110,7 @@ def test_batches_hold_like_lengths() -> None:
     lengths = [2, 29, 3, 28, 2, 27, 3, 26]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     model = Recorder()
-    run(model, [region(float(a), float(b)) for a, b in zip(starts, starts[1:], strict=False)])
+    run(model, [region(float(a), float(b)) for a, b in itertools.pairwise(starts)])
     assert sorted(map(sorted, model.batches)) == [[2, 2, 3, 3], [26, 27, 28, 29]]
 
 
@@ -208,7 +211,7 @@ def test_endless_speech_is_cut_at_its_least_speech_like_moment(pieces: list[int]
     chunk = CHUNK / RATE
     assert spans[0].start == 0
     assert spans[-1].end == pytest.approx(len(probabilities) * chunk)
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in itertools.pairwise(spans):
         assert before.end == after.start
         cut = round(before.end / chunk)
         assert probabilities[cut] == probabilities[max(0, cut - 20) : cut + 20].min()

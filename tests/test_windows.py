@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,7 +45,7 @@ def test_every_span_is_in_exactly_one_region(recording: tuple[list[Span], float]
         assert 0 <= region.start <= region.speech[0].start
         assert region.speech[-1].end <= region.end <= duration
         assert region.end - region.start <= OPTIONS.max_seconds + 1e-9 or len(region.speech) == 1
-    for before, after in zip(regions, regions[1:], strict=False):
+    for before, after in itertools.pairwise(regions):
         assert before.end <= after.start + 1e-9  # nothing is heard twice
 
 

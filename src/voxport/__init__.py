@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from voxport.audio import AudioInput
     from voxport.models import ASRModel
+    from voxport.pipeline import Transcription
 
 __all__ = [
     "Audio",
@@ -90,7 +91,7 @@ def iter_segments(audio: AudioInput, *, model: ASRModel | str = "whisper-base", 
     yield from _start(audio, model, options)
 
 
-def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) -> Any:
+def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) -> Transcription:
     from voxport.errors import UsageError
     from voxport.pipeline import PipelineOptions, Transcription
 

@@ -6,16 +6,17 @@ Times are float seconds. Inside a window they count from the window's start; in 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SCHEMA_VERSION = 1
 """Version of the JSON object that `Transcript.to_dict` makes. Raised when a field changes its meaning or goes."""
 
 Task = Literal["transcribe", "translate"]
-FloatArray = npt.NDArray[np.float32]
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ model stopped listening in the one before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voxport.types import FloatArray, Span
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voxport.types import FloatArray, Span
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,7 @@ class RegionPlanner:
 
     def _must_cut_before(self, span: Span) -> bool:
         room = self._options.max_seconds - 2 * self._options.padding
-        return (
-            span.end - self._spans[0].start > room or span.start - self._spans[-1].end > self._options.max_pause
-        )
+        return span.end - self._spans[0].start > room or span.start - self._spans[-1].end > self._options.max_pause
 
     def _best_cut(self, following: Span) -> int:
         """How many of the buffered spans the next region takes."""

@@ -6,14 +6,16 @@ tokens only every `sync_interval` steps: on an accelerator each look waits for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from voxport.errors import DecodingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 class Stepper(Protocol):

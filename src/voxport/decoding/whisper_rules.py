@@ -1,16 +1,19 @@
 """What Whisper allows as the next token: suppressed tokens and the timestamp rules, for a whole batch at once.
 
-The rules are openai/whisper's `SuppressBlank`, `SuppressTokens` and `ApplyTimestampRules` (whisper/decoding.py), written
-over tensors only, so that no step waits for the device.
+The rules are openai/whisper's `SuppressBlank`, `SuppressTokens` and `ApplyTimestampRules` (whisper/decoding.py),
+written over tensors only, so that no step waits for the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NEVER = float("-inf")
 

@@ -7,8 +7,11 @@ last pair is to be decoded again from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIME_PRECISION = 0.02
 """Seconds from one timestamp token to the next."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo
 
 from voxport.devices import DTYPES, get_device
 from voxport.errors import ModelFormatError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import numpy as np
 
     from voxport.devices import Device
     from voxport.models.progress import Progress
+    from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo
 
 __all__ = ["FAMILIES", "ASRModel", "load_model"]
 

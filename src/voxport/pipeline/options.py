@@ -40,8 +40,6 @@ class PipelineOptions:
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"batch size must be at least 1, not {self.batch_size}")
         if isinstance(self.channels, str) and self.channels not in ("mix", "split"):
-            raise UsageError(
-                f"unknown channels {self.channels!r}", hint="channels are: mix, split, or a number from 0"
-            )
+            raise UsageError(f"unknown channels {self.channels!r}", hint="channels are: mix, split, or a number from 0")
         if isinstance(self.channels, int) and self.channels < 0:
             raise UsageError(f"channels count from 0, {self.channels} was asked for")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from voxport.types import FloatArray, Span
 from voxport.vad import CHUNK, SpanFinder, SpeechDetector, VADOptions
 from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 SAMPLE_RATE = 16_000
 
@@ -99,8 +102,7 @@ class SpeechCutter:
         self._seen += len(probabilities)
         self._late = np.concatenate([self._late, probabilities])[-round(LATE * SAMPLE_RATE / CHUNK) :]
         spans = self._shifted(self._finder.feed(probabilities))
-        since = self._finder.speaking_since
-        if since is not None and _seconds(self._seen - self._offset) - since > LONGEST_SPAN:
+        if _seconds(self._seen) - self.pending_from > LONGEST_SPAN:
             spans += self._cut()
         return spans
 

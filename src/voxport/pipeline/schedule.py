@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voxport.models import ASRModel
-from voxport.pipeline.regions import RegionAudio
 from voxport.types import Audio, DecodingOptions, Hypothesis, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from voxport.models import ASRModel
+    from voxport.pipeline.regions import RegionAudio
 
 LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from voxport.audio import AudioSource, open_audio, prepare_source
-from voxport.models import ASRModel
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.schedule import Scheduler
@@ -16,7 +14,10 @@ from voxport.types import DecodingOptions, Segment, Transcript
 from voxport.windows import CutOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voxport.audio import AudioInput
+    from voxport.models import ASRModel
 
 
 class Transcription:
@@ -64,7 +65,7 @@ class Transcription:
         for segment in sorted(merged, key=lambda segment: segment.start):
             yield self._numbered(segment)
 
-    def _channel(self, source: AudioSource, channels: int | str, label: int | None) -> Iterator[Segment]:
+    def _channel(self, source: AudioSource, channels: int | Literal["mix"], label: int | None) -> Iterator[Segment]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
             reader = RegionReader(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,14 +12,19 @@ from voxport.decoding.greedy import GreedyRow, decode_greedy
 from voxport.decoding.repetition import compression_ratio, find_loop
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.decoding.whisper_segments import split_segments
-from voxport.devices import Device
 from voxport.errors import AudioError, UnsupportedOptionError
 from voxport.features import WhisperFeatures as WhisperFeatureExtractor
 from voxport.models.identity import model_identity
 from voxport.models.whisper.checkpoint import dimensions, load_network, read_json
-from voxport.models.whisper.net import DecoderState, Whisper
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from voxport.devices import Device
+    from voxport.models.whisper.net import DecoderState, Whisper
 
 MAX_TOKENS = 224
 """Of a window, openai/whisper's limit: half of the decoder's positions."""
@@ -285,7 +288,7 @@ class WhisperModel:
         if silent:
             return Hypothesis(text="", tokens=(), segments=(), language=language, **shared)  # type: ignore[arg-type]
         pieces, resume = split_segments(tokens, self.tokenizer.timestamp_begin, duration)
-        segments = []
+        segments: list[Segment] = []
         for piece in pieces:
             words = self.tokenizer.decode(piece.tokens)
             if words.strip() and piece.start < piece.end:

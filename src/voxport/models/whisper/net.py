@@ -10,6 +10,7 @@ After "Robust Speech Recognition via Large-Scale Weak Supervision", Radford et a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +91,8 @@ class Attention(nn.Module):
     def project_q(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, D/H)."""
         B, T, D = x.shape
-        return self.q_proj(x).view(B, T, self.heads, D // self.heads).transpose(1, 2)
+        q: Tensor = self.q_proj(x)
+        return q.view(B, T, self.heads, D // self.heads).transpose(1, 2)
 
     def merge(self, x: Tensor) -> Tensor:
         """Heads back together: (B, H, T, D/H) -> (B, T, D)."""
@@ -111,8 +113,8 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.self_attn.project_qkv(self.self_attn_layer_norm(x))
         x = x + self.self_attn.merge(F.scaled_dot_product_attention(q, k, v))
-        h = F.gelu(self.fc1(self.final_layer_norm(x)))
-        return x + self.fc2(h)
+        out: Tensor = x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+        return out
 
 
 class Encoder(nn.Module):
@@ -222,10 +224,11 @@ class DecoderState:
         heads = net.dims.decoder_heads
         shape = (2, B, heads, max_length, D // heads)
         self._net = net
+        self._layers = cast("list[DecoderLayer]", list(decoder.layers))
         self.rows = B
         self.position = 0
-        self._cache = [hidden.new_empty(shape) for _ in decoder.layers]
-        self._cross = [layer.encoder_attn.project_kv(hidden) for layer in decoder.layers]
+        self._cache = [hidden.new_empty(shape) for _ in self._layers]
+        self._cross = [layer.encoder_attn.project_kv(hidden) for layer in self._layers]
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Feed `tokens` (B, n) at the next n positions; returns the normalised hidden states (B, n, D)."""
@@ -236,7 +239,7 @@ class DecoderState:
         causal = end - start > 1
         if causal and start > 0:
             raise ValueError("several tokens at once only as the prompt")
-        for layer, cache, (cross_k, cross_v) in zip(decoder.layers, self._cache, self._cross, strict=True):
+        for layer, cache, (cross_k, cross_v) in zip(self._layers, self._cache, self._cross, strict=True):
             q, k, v = layer.self_attn.project_qkv(layer.self_attn_layer_norm(x))
             cache[0, :rows, :, start:end] = k
             cache[1, :rows, :, start:end] = v
