@@ -1,0 +1,152 @@
+"""Shared by all tests: no network, and the recordings and genuine weights that some of them need.
+
+Environment:
+    VOXPORT_TEST_DATA: folder with `manifest.jsonl` and `audio/`; else `shared/data` in or beside the checkout.
+    VOXPORT_TEST_MODELS: folder that holds `whisper-tiny.en/` and `whisper-base/`; else the store of `voxport models`.
+    VOXPORT_TEST_REQUIRE_MODELS: "1" makes a missing model a failure; `make test` sets it, after pulling them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEAD_PROXY_PORT = 9  # "discard": nothing answers there
+
+_attempts: list[str] = []
+
+
+class NetworkRefused(BaseException):
+    """A test reached for the network. Not an `Exception`: code that copes with failing hosts must not hide it."""
+
+
+def _refuse(address: Any, connecting: socket.socket | None = None) -> None:
+    """Raise unless `address`, as given to `connect`, stays on this machine; the socket is closed before that."""
+    if not isinstance(address, tuple):
+        return  # a Unix socket
+    host, port = address[0], address[1]
+    if isinstance(host, bytes):
+        host = host.decode()
+    host = (host or "localhost").partition("%")[0]
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local or port == DEAD_PROXY_PORT:
+        _attempts.append(f"{host}:{port}")
+        if connecting is not None:
+            connecting.close()
+        raise NetworkRefused(f"a test reached for the network: {host}:{port}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _refuse_network() -> Iterator[None]:
+    """Only loopback is reachable, for fake servers. Child processes meet a proxy that is not there."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _refuse(address, self)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse(address, self)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if port != DEAD_PROXY_PORT:  # `connect` refuses that one, and names it
+            _refuse((host, port))
+        return getaddrinfo(host, port, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.setenv(name, f"http://127.0.0.1:{DEAD_PROXY_PORT}")
+            patch.setenv(name.upper(), f"http://127.0.0.1:{DEAD_PROXY_PORT}")
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "localhost,127.0.0.1,::1")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_network_attempts() -> Iterator[None]:
+    """Fail the test that reached for the network, also from a thread or behind an `except BaseException`."""
+    _attempts.clear()
+    yield
+    assert not _attempts, f"the test reached for the network: {_attempts}"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the evaluation recordings: `manifest.jsonl` and `audio/*.flac` (16 kHz mono)."""
+    given = os.environ.get("VOXPORT_TEST_DATA")
+    folders = [Path(given)] if given else [REPOSITORY / "shared/data", REPOSITORY.parent / "shared/data"]
+    for folder in folders:
+        if (folder / "manifest.jsonl").is_file():
+            return folder
+    pytest.skip("needs the evaluation recordings: set VOXPORT_TEST_DATA to their folder")
+
+
+@pytest.fixture(scope="session")
+def jfk(request: pytest.FixtureRequest) -> Path:
+    """An 11 s recording of J. F. Kennedy (public domain): from the evaluation recordings, else the demo's own."""
+    try:
+        folder: Path = request.getfixturevalue("shared_data")
+    except pytest.skip.Exception:
+        return _demo_recording()
+    return folder / "audio/jfk.flac"
+
+
+@pytest.fixture(scope="session")
+def tiny_en() -> Path:
+    """Hugging Face folder of the genuine whisper-tiny.en."""
+    return _model("whisper-tiny.en")
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """Hugging Face folder of the genuine whisper-base (multilingual)."""
+    return _model("whisper-base")
+
+
+def _demo_recording() -> Path:
+    from voxport.models.hub import home
+
+    path = home() / "samples/jfk.wav"
+    if not path.is_file():
+        _missing("the demo's recording")
+    return path
+
+
+def _model(name: str) -> Path:
+    given = os.environ.get("VOXPORT_TEST_MODELS")
+    if given:
+        folder = Path(given) / name
+        if not (folder / "config.json").is_file():
+            _missing(f"{name} in VOXPORT_TEST_MODELS={given}")
+        return folder
+    from voxport.errors import ModelError
+    from voxport.models.hub import resolve
+
+    try:
+        return Path(resolve(name, offline=True))
+    except ModelError as error:
+        _missing(f"{name} ({error.message})")
+    raise AssertionError("unreachable")
+
+
+def _missing(what: str) -> None:
+    reason = f"{what} is not here; `make test` pulls it"
+    if os.environ.get("VOXPORT_TEST_REQUIRE_MODELS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
