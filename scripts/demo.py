@@ -13,9 +13,9 @@ import time
 import voxport
 from voxport.errors import VoxportError
 from voxport.models import load_model
-from voxport.models.carriers import JFK_RECORDING
 from voxport.models.hub import fetch_member
-from voxport.models.progress import terminal_progress
+from voxport.models.hub.carriers import JFK_RECORDING
+from voxport.models.hub.progress import terminal_progress
 
 MODEL = "whisper-tiny.en"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from voxport.errors import VoxportError
-from voxport.models.carriers import GPT2_TIKTOKEN, JFK_RECORDING, MULTILINGUAL_TIKTOKEN
 from voxport.models.hub import fetch_member, resolve
-from voxport.models.progress import terminal_progress
+from voxport.models.hub.carriers import GPT2_TIKTOKEN, JFK_RECORDING, MULTILINGUAL_TIKTOKEN
+from voxport.models.hub.progress import terminal_progress
 
 MODELS = ("whisper-tiny.en", "whisper-base")
 

@@ -12,12 +12,17 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from voxport.models.whisper.model import EncodedWindows
+    from whisper_pairs import Pair
+
+pytest.register_assert_rewrite("whisper_pairs")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEAD_PROXY_PORT = 9  # "discard": nothing answers there
@@ -119,13 +124,39 @@ def base() -> Path:
     return _model("whisper-base")
 
 
-def _demo_recording() -> Path:
-    from voxport.models.hub import home
+@pytest.fixture(scope="session")
+def tiny_pair(tiny_en: Path) -> Pair:
+    """Genuine whisper-tiny.en in our implementation and in the published one."""
+    from whisper_pairs import load_pair
 
-    path = home() / "samples/jfk.wav"
-    if not path.is_file():
-        _missing("the demo's recording")
-    return path
+    return load_pair(tiny_en)
+
+
+@pytest.fixture(scope="session")
+def base_pair(base: Path) -> Pair:
+    """Genuine whisper-base in our implementation and in the published one."""
+    from whisper_pairs import load_pair
+
+    return load_pair(base)
+
+
+@pytest.fixture(scope="session")
+def base_encoded(base_pair: Pair, jfk: Path) -> EncodedWindows:
+    """`jfk`, encoded by our whisper-base."""
+    from whisper_pairs import read
+
+    return base_pair.ours.encode(base_pair.ours.features([read(jfk)]))
+
+
+def _demo_recording() -> Path:
+    from voxport.errors import VoxportError
+    from voxport.models.hub import fetch_member
+    from voxport.models.hub.carriers import JFK_RECORDING
+
+    try:
+        return fetch_member(JFK_RECORDING, offline=True)
+    except VoxportError as error:
+        _missing(f"the demo's recording ({error.message})")
 
 
 def _model(name: str) -> Path:
@@ -139,13 +170,12 @@ def _model(name: str) -> Path:
     from voxport.models.hub import resolve
 
     try:
-        return Path(resolve(name, offline=True))
+        return resolve(name, offline=True).path
     except ModelError as error:
         _missing(f"{name} ({error.message})")
-    raise AssertionError("unreachable")
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     reason = f"{what} is not here; `make test` pulls it"
     if os.environ.get("VOXPORT_TEST_REQUIRE_MODELS") == "1":
         pytest.fail(reason)

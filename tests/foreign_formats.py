@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from voxport.models.carriers import Carrier
+    from voxport.models.hub.carriers import Carrier
 
 State = dict[str, torch.Tensor]
 

@@ -12,7 +12,7 @@ from fakes.environment import files_under, isolate
 from fakes.hub import COMMIT, FakeHub
 from fakes.modelscope import FakeModelScope
 from voxport import cli
-from voxport.models.progress import BarProgress, LineProgress, SilentProgress, megabytes, terminal_progress
+from voxport.models.hub.progress import BarProgress, LineProgress, SilentProgress, megabytes, terminal_progress
 
 if TYPE_CHECKING:
     from pathlib import Path

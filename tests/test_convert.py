@@ -26,14 +26,14 @@ from foreign_formats import (
 from voxport.errors import ModelFormatError, ModelNotFoundError, OutputError
 from voxport.models.convert import convert, convert_huggingface, convert_openai, detect
 from voxport.models.convert.openai import read_openai
+from voxport.models.convert.tokenizer_files import known_alignment_heads
 from voxport.models.identity import model_identity, tensor_identity
-from voxport.models.tokenizer_files import known_alignment_heads
 from voxport.tokenizer import WhisperTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voxport.models.carriers import Carrier
+    from voxport.models.hub.carriers import Carrier
 
 HEADS = (2, 4)
 """Of encoder and decoder in the shape SMALL."""

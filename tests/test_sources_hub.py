@@ -19,7 +19,7 @@ from voxport.errors import (
     OfflineError,
 )
 from voxport.models import hub
-from voxport.models.sources.atomgit import flat_repository_id
+from voxport.models.hub.sources.atomgit import flat_repository_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_shards_are_fetched_with_their_index(fake: FakeHub) -> None:
 def test_interrupted_pull_goes_on(fake: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     large = bytes(300_000)
     fake.repositories["org/large"] = {**model_files(), "model.safetensors": large}
-    monkeypatch.setattr("voxport.models.download.ATTEMPTS", 1)
+    monkeypatch.setattr("voxport.models.hub.download.ATTEMPTS", 1)
     for place in ({}, {"directory": tmp_path / "weights"}):
         fake.cuts = [131_072]
         with pytest.raises(DownloadError):

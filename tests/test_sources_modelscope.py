@@ -12,7 +12,7 @@ from fakes.environment import files_under, isolate
 from fakes.modelscope import FakeModelScope
 from voxport.errors import DigestError, DownloadError, GatedModelError, ModelNotFoundError
 from voxport.models import hub
-from voxport.models.sources.modelscope import ModelScope
+from voxport.models.hub.sources.modelscope import ModelScope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def test_d_gives_the_whole_repository_as_the_client_does(fake: FakeModelScope, h
 def test_interrupted_pull_goes_on(fake: FakeModelScope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = bytes(300_000)
     fake.repositories["google/medasr"] = {**FILES, "lm.bin": large}
-    monkeypatch.setattr("voxport.models.download.ATTEMPTS", 1)
+    monkeypatch.setattr("voxport.models.hub.download.ATTEMPTS", 1)
     fake.cuts = [131_072]
     weights = tmp_path / "weights"
     with pytest.raises(DownloadError):

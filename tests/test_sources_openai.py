@@ -13,7 +13,8 @@ from fakes.checkpoints import fake_convert, model_files
 from fakes.environment import files_under, isolate
 from fakes.server import Answer, FakeServer, Request, file_answer
 from voxport.errors import DigestError, DownloadError, ModelNotFoundError, UsageError
-from voxport.models import catalog, hub
+from voxport.models import hub
+from voxport.models.hub import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def test_wrong_bytes(fake: FakeOpenAI, home: Path) -> None:
 
 
 def test_interrupted_pull_goes_on(fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voxport.models.download.ATTEMPTS", 1)
+    monkeypatch.setattr("voxport.models.hub.download.ATTEMPTS", 1)
     fake.cuts = [131_072]
     with pytest.raises(DownloadError):
         hub.pull("whisper-tiny", source="openai")

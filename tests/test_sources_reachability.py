@@ -10,8 +10,8 @@ import pytest
 
 from fakes.environment import isolate, unused_port
 from fakes.server import Answer, FakeServer, Request
-from voxport.models.sources import reachability
-from voxport.models.sources.reachability import Reachability
+from voxport.models.hub.sources import reachability
+from voxport.models.hub.sources.reachability import Reachability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import pytest
 from fakes.checkpoints import model_files, write_folder
 from fakes.environment import RecordingProgress, files_under, isolate
 from voxport.errors import DownloadError, ModelError, ModelFormatError, OutputError
-from voxport.models import store
+from voxport.models.hub import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ def test_the_second_one_waits_and_says_so() -> None:
 
 
 def test_a_killed_process_holds_no_lock() -> None:
-    program = "from voxport.models import store\nimport os\nwith store.locked('ours'):\n    os._exit(9)\n"
+    program = "from voxport.models.hub import store\nimport os\nwith store.locked('ours'):\n    os._exit(9)\n"
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == 9
     put()

@@ -17,15 +17,20 @@ from hypothesis import strategies as st
 from transformers import WhisperTokenizer as PublishedTokenizer
 
 from voxport.errors import ModelFormatError, UnsupportedOptionError, UsageError
-from voxport.models.carriers import GPT2_TIKTOKEN, MULTILINGUAL_TIKTOKEN
-from voxport.models.tokenizer_files import Vocabulary, tiktoken_vocabulary, vocabulary_from_folder, write_tokenizer
+from voxport.models.convert.tokenizer_files import (
+    Vocabulary,
+    tiktoken_vocabulary,
+    vocabulary_from_folder,
+    write_tokenizer,
+)
+from voxport.models.hub.carriers import GPT2_TIKTOKEN, MULTILINGUAL_TIKTOKEN
 from voxport.tokenizer import LANGUAGES, WhisperTokenizer, byte_alphabet, language_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from voxport.models.carriers import Carrier
+    from voxport.models.hub.carriers import Carrier
 
 TEXTS = [
     "",

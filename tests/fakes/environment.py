@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from voxport.models.sources import pip_settings
+from voxport.models.hub.sources import pip_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> Path:
     patch.setenv("PIP_INDEX_URL", f"{nowhere}/simple/")
     patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    patch.setattr("voxport.models.download.BACKOFF", 0.0)
+    patch.setattr("voxport.models.hub.download.BACKOFF", 0.0)
     pip_settings.pip_settings.cache_clear()
     return folder / "voxport"
 

@@ -99,7 +99,7 @@ def _print_json(value: object) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from voxport.models.inventory import list_all
+    from voxport.models.hub.inventory import list_all
 
     entries = list_all()
     if arguments.json:
@@ -124,7 +124,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from voxport.models.inventory import describe
+    from voxport.models.hub.inventory import describe
 
     facts = describe(arguments.name)
     if arguments.json:
@@ -140,7 +140,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _pull(arguments: argparse.Namespace) -> int:
     from voxport.models import hub
-    from voxport.models.progress import terminal_progress
+    from voxport.models.hub.progress import terminal_progress
 
     found = hub.pull(
         arguments.name,
@@ -155,7 +155,7 @@ def _pull(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     from voxport.models import hub
-    from voxport.models.progress import terminal_progress
+    from voxport.models.hub.progress import terminal_progress
 
     stored = hub.import_model(
         arguments.path,
@@ -168,7 +168,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from voxport.models.inventory import remove
+    from voxport.models.hub.inventory import remove
 
     outcome = remove(arguments.name)
     if arguments.json:
@@ -190,7 +190,7 @@ def _print_model(arguments: argparse.Namespace, name: str, path: Path, source: s
 
 
 def _size(count: int | None) -> str:
-    from voxport.models.progress import megabytes
+    from voxport.models.hub.progress import megabytes
 
     return "" if count is None else megabytes(count)
 

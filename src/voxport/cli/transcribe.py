@@ -166,7 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace) -> ASRModel:
     from voxport.models import load_model
-    from voxport.models.progress import terminal_progress
+    from voxport.models.hub.progress import terminal_progress
 
     return load_model(
         arguments.model,

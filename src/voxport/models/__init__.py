@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from voxport.devices import Device
-    from voxport.models.progress import Progress
+    from voxport.models.hub.progress import Progress
     from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo
 
 __all__ = ["FAMILIES", "ASRModel", "load_model"]

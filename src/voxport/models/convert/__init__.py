@@ -16,8 +16,7 @@ from voxport.models.convert.ctranslate2 import is_ctranslate2, read_ctranslate2
 from voxport.models.convert.huggingface import WEIGHTS, read_config, read_huggingface, weight_files
 from voxport.models.convert.layout import PROJECTION, Dimensions, config_json, drop_tied, weights_dtype
 from voxport.models.convert.openai import read_openai
-from voxport.models.safetensors_file import StoredTensor, write_safetensors
-from voxport.models.tokenizer_files import (
+from voxport.models.convert.tokenizer_files import (
     OPENAI_LICENCE,
     FetchMember,
     Vocabulary,
@@ -30,6 +29,7 @@ from voxport.models.tokenizer_files import (
     write_tokenizer,
     write_tokenizer_json,
 )
+from voxport.models.safetensors_file import StoredTensor, write_safetensors
 from voxport.tokenizer import WhisperTokenizer
 
 __all__ = ["Format", "convert", "convert_ctranslate2", "convert_huggingface", "convert_openai", "detect"]

@@ -51,8 +51,8 @@ class WhisperDimensions:
 def few_rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear` for the few rows of a decoder step: x (B, T, D) or (B, D), weight (O, D), bias (O,).
 
-    Such a step's time is that of reading its matrices once. MKL's float32 kernels for one to four rows (eight, where the
-    matrix is as tall as a vocabulary) take about twice as long as the memory does; the same product the other way
+    Such a step's time is that of reading its matrices once. MKL's float32 kernels for one to four rows (eight, where
+    the matrix is as tall as a vocabulary) take about twice as long as the memory does; the same product the other way
     round, the tall matrix on the left and at least two columns on the right, does not. The columns must be rows in
     memory: for any other layout MKL repacks the tall matrix first.
     """
@@ -68,10 +68,7 @@ def few_rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
         return F.linear(x, weight, bias)
     columns = x.reshape(rows, width)
     columns = columns.repeat(2, 1).t() if rows == 1 else columns.t()
-    if bias is None:
-        product = torch.mm(weight, columns)
-    else:
-        product = torch.addmm(bias[:, None], weight, columns)
+    product = torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
     return product[:, :rows].t().contiguous().view(*x.shape[:-1], height)
 
 

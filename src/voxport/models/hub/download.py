@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from voxport.errors import DigestError, DownloadError
-from voxport.models.progress import Progress, SilentProgress, megabytes
+from voxport.models.hub.progress import Progress, SilentProgress, megabytes
 from voxport.version import __version__
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voxport.errors import ModelNotFoundError
-from voxport.models.carriers import Carrier
+from voxport.models.hub.carriers import Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from voxport.errors import MissingDependencyError
-from voxport.models.download import new_session
+from voxport.models.hub.download import new_session
 
 if TYPE_CHECKING:
     import requests

@@ -13,11 +13,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from voxport.models.download import CONNECT_TIMEOUT, new_session
-from voxport.models.sources.hub_protocol import HubProtocolSource
+from voxport.models.hub.download import CONNECT_TIMEOUT, new_session
+from voxport.models.hub.sources.hub_protocol import HubProtocolSource
 
 if TYPE_CHECKING:
-    from voxport.models.catalog import KnownModel
+    from voxport.models.hub.catalog import KnownModel
 
 __all__ = ["SOURCE", "AtomGit", "flat_repository_id"]
 

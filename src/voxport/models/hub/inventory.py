@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from voxport.errors import ModelFormatError, ModelNotFoundError
-from voxport.models import catalog, hub, hub_cache, store
-from voxport.models.model_files import safetensors_files
+from voxport.models import hub
+from voxport.models.hub import catalog, hub_cache, store
+from voxport.models.hub.model_files import safetensors_files
+from voxport.models.hub.sources import get_source
+from voxport.models.hub.sources.hub_protocol import HubProtocolSource
 from voxport.models.safetensors_file import read_safetensors
-from voxport.models.sources import get_source
-from voxport.models.sources.hub_protocol import HubProtocolSource
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voxport.errors import ModelFormatError, OutputError
-from voxport.models.carriers import GPT2_TIKTOKEN, MULTILINGUAL_TIKTOKEN, Carrier
+from voxport.models.hub.carriers import GPT2_TIKTOKEN, MULTILINGUAL_TIKTOKEN, Carrier
 from voxport.tokenizer import LANGUAGES, TIMESTAMP_SECONDS, TIMESTAMPS, WhisperTokenizer, byte_alphabet, read_tokenizer
 
 __all__ = [

@@ -25,15 +25,15 @@ from voxport.errors import (
     UsageError,
     VoxportError,
 )
-from voxport.models import catalog, hub_cache, store
-from voxport.models.model_files import missing_files
-from voxport.models.progress import Progress, SilentProgress
-from voxport.models.sources import Fetched, get_source
-from voxport.models.sources.package_index import fetch_member
-from voxport.models.sources.reachability import Reachability
+from voxport.models.hub import catalog, hub_cache, store
+from voxport.models.hub.model_files import missing_files
+from voxport.models.hub.progress import Progress, SilentProgress
+from voxport.models.hub.sources import Fetched, get_source
+from voxport.models.hub.sources.package_index import fetch_member
+from voxport.models.hub.sources.reachability import Reachability
 
 if TYPE_CHECKING:
-    from voxport.models.catalog import KnownModel
+    from voxport.models.hub.catalog import KnownModel
 
 __all__ = ["ResolvedModel", "as_folder", "fetch_member", "find_local", "import_model", "pull", "resolve"]
 

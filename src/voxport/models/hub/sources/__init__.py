@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from voxport.models.catalog import KnownModel
-    from voxport.models.hub_cache import CachedSnapshot
-    from voxport.models.progress import Progress
+    from voxport.models.hub.catalog import KnownModel
+    from voxport.models.hub.hub_cache import CachedSnapshot
+    from voxport.models.hub.progress import Progress
 
 __all__ = ["Fetched", "Source", "get_source"]
 
 _MODULES = {
-    "huggingface": "voxport.models.sources.huggingface",
-    "modelscope": "voxport.models.sources.modelscope",
-    "atomgit": "voxport.models.sources.atomgit",
-    "openai": "voxport.models.sources.openai",
-    "index": "voxport.models.sources.package_index",
+    "huggingface": "voxport.models.hub.sources.huggingface",
+    "modelscope": "voxport.models.hub.sources.modelscope",
+    "atomgit": "voxport.models.hub.sources.atomgit",
+    "openai": "voxport.models.hub.sources.openai",
+    "index": "voxport.models.hub.sources.package_index",
 }
 
 

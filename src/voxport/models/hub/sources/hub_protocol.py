@@ -18,17 +18,17 @@ from voxport.errors import (
     ModelNotFoundError,
     OfflineError,
 )
-from voxport.models import hub_cache
-from voxport.models.download import disk_full, download, sha256_of
-from voxport.models.model_files import select_files
-from voxport.models.sources import Fetched
+from voxport.models.hub import hub_cache
+from voxport.models.hub.download import disk_full, download, sha256_of
+from voxport.models.hub.model_files import select_files
+from voxport.models.hub.sources import Fetched
 from voxport.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from voxport.models.catalog import KnownModel
-    from voxport.models.progress import Progress
+    from voxport.models.hub.catalog import KnownModel
+    from voxport.models.hub.progress import Progress
 
 __all__ = ["HubProtocolSource"]
 
@@ -259,7 +259,7 @@ def _literal(name: str) -> str:
 
 
 def _write_reference(folder: Path, name: str, commit: str) -> None:
-    from voxport.models.store import write_atomically
+    from voxport.models.hub.store import write_atomically
 
     reference = folder / "refs" / name
     if len(name) == 40 or ".." in name or (reference.is_file() and reference.read_text(encoding="utf-8") == commit):

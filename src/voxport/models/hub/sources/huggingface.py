@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from voxport.models import hub_cache
-from voxport.models.sources.hub_protocol import HubProtocolSource
+from voxport.models.hub import hub_cache
+from voxport.models.hub.sources.hub_protocol import HubProtocolSource
 
 if TYPE_CHECKING:
     from pathlib import Path

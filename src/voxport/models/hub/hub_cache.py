@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxport.models.model_files import missing_files
+from voxport.models.hub.model_files import missing_files
 
 __all__ = ["CachedSnapshot", "find_snapshot", "hub_is_offline", "huggingface_cache", "repository_folder"]
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.errors import ModelError, ModelFormatError, OutputError
-from voxport.models.download import disk_full
-from voxport.models.progress import Progress, SilentProgress
+from voxport.models.hub.download import disk_full
+from voxport.models.hub.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

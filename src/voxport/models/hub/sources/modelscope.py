@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlsplit
 
 from voxport.errors import DownloadError, GatedModelError, ModelFormatError, ModelNotFoundError
-from voxport.models.download import CONNECT_TIMEOUT, READ_TIMEOUT, HTTPStatusError, download, new_session
-from voxport.models.model_files import select_files
-from voxport.models.sources import Fetched
-from voxport.models.store import downloads_folder
+from voxport.models.hub.download import CONNECT_TIMEOUT, READ_TIMEOUT, HTTPStatusError, download, new_session
+from voxport.models.hub.model_files import select_files
+from voxport.models.hub.sources import Fetched
+from voxport.models.hub.store import downloads_folder
 
 if TYPE_CHECKING:
     import requests
 
-    from voxport.models.catalog import KnownModel
-    from voxport.models.hub_cache import CachedSnapshot
-    from voxport.models.progress import Progress
+    from voxport.models.hub.catalog import KnownModel
+    from voxport.models.hub.hub_cache import CachedSnapshot
+    from voxport.models.hub.progress import Progress
 
 __all__ = ["SOURCE", "ModelScope"]
 
