@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from voxport.types import Span
 from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
 
-OPTIONS = CutOptions()
+OPTIONS = CutOptions(min_seconds=15.0, padding=0.4)
 
 
 def plan(spans: list[Span], duration: float, pieces: int = 1) -> list[Region]:
