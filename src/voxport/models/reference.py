@@ -1,0 +1,450 @@
+"""The published Whisper implementation (Hugging Face transformers) behind the model contract: the yardstick for ours.
+
+Everything that can be wrong in a port is transformers' own here: features, network, cache, next-token rules, and the
+text of the tokens. Shared with our own model, and tested by itself, is only `decoding.whisper_segments`, which puts
+decoded tokens on the clock.
+
+The network is driven through `GenerationMixin.generate` and not through `WhisperForConditionalGeneration.generate`:
+given an encoding, the latter's loop over a long recording decodes the same encoding once for every window that it
+believes to see, and its tokens are wrong without an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voxport.decoding.repetition import compression_ratio
+from voxport.decoding.whisper_segments import split_segments
+from voxport.errors import (
+    AudioError,
+    DecodingError,
+    MissingDependencyError,
+    ModelFormatError,
+    UnsupportedOptionError,
+    UsageError,
+)
+from voxport.models.identity import model_identity
+from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from voxport.devices import Device
+
+__all__ = ["MAX_TOKENS", "ReferenceEncoded", "ReferenceFeatures", "ReferenceWhisper"]
+
+MINIMUM_TRANSFORMERS = (4, 57)
+
+MAX_TOKENS = 224
+"""Of a window, openai/whisper's limit: half of the decoder's positions."""
+
+
+@dataclass(frozen=True)
+class ReferenceFeatures:
+    """Log-mel windows: `mel` float32 (B, n_mels, 3000), padded to 30 s; `durations` of the audio in seconds."""
+
+    mel: FloatArray
+    durations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReferenceEncoded:
+    """Encoder output `hidden` (B, 1500, D) on the model's device; `durations` as in `ReferenceFeatures`."""
+
+    hidden: Tensor
+    durations: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+
+class ReferenceWhisper:
+    """`transformers.WhisperForConditionalGeneration` as an `ASRModel`.
+
+    Attributes:
+        model: the published model, in evaluation mode. Its own generation config is replaced by an empty one.
+        generation: the published generation config, whose rules `decode` follows.
+        extractor: its `WhisperFeatureExtractor`.
+        tokenizer: its tokenizer, as `AutoTokenizer` finds it.
+    """
+
+    sample_rate = 16_000
+    max_seconds = 30.0
+    batch_size = 8
+
+    def __init__(
+        self, folder: Path, device: Device, dtype: str, *, attention: str = "eager", name: str | None = None
+    ) -> None:
+        """Load a published folder, from the disk only.
+
+        Args:
+            folder: config.json, safetensors, tokenizer files, preprocessor_config.json, generation_config.json.
+            device: where to run.
+            dtype: "float32", "float16" or "bfloat16".
+            attention: transformers' ``attn_implementation``; "eager" is written out in plain operations.
+            name: as it was asked for; None = the folder's.
+
+        Raises:
+            MissingDependencyError: transformers is absent or too old.
+            ModelFormatError: the folder is incomplete or damaged, or its tensors don't fit its config.
+        """
+        transformers = _transformers()
+        self.device = device
+        self.dtype = dtype
+        self._torch_device = device.torch_device
+        self._torch_dtype: torch.dtype = getattr(torch, dtype)
+        self.model = _load_model(transformers, folder, self._torch_dtype, attention)
+        self.model.to(self._torch_device)
+        device.prepare(self.model)
+        try:
+            self.extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelFormatError(f"transformers can't read {folder}: {error}") from error
+        self.name = name or folder.name
+        self.info = ModelInfo(
+            name=self.name,
+            family="whisper",
+            identity=model_identity(folder),
+            path=str(folder),
+            random_weights=bool(getattr(self.model.config, "voxport_random_weights", False)),
+        )
+        self.generation = self.model.generation_config
+        # `generate` completes its options from this one: it must not apply the published rules a second time.
+        self.model.generation_config = transformers.GenerationConfig()
+        self._set_tokens()
+
+    def _set_tokens(self) -> None:
+        """Look up the special tokens, by name or in the generation config."""
+
+        def token(text: str) -> int:
+            found: int | None = self.tokenizer.convert_tokens_to_ids(text)
+            if found is None or self.tokenizer.convert_ids_to_tokens(found) != text:
+                raise ModelFormatError(f"the tokenizer of {self.name} has no token {text}")
+            return found
+
+        published = getattr(self.generation, "no_timestamps_token_id", None)
+        self.no_timestamps = token("<|notimestamps|>") if published is None else int(published)
+        self.no_speech = self.no_timestamps - 1
+        self.timestamp_begin = self.no_timestamps + 1
+        self.sot = token("<|startoftranscript|>")
+        self.eot = token("<|endoftext|>")
+        multilingual = getattr(self.generation, "is_multilingual", None)
+        if multilingual is None:
+            multilingual = self.model.config.vocab_size >= 51_865
+        self.language_tokens: dict[str, int] = {}
+        self.task_tokens: dict[str, int] = {}
+        supports = {"timestamps", "no_speech"}
+        if multilingual:
+            published = getattr(self.generation, "lang_to_id", None)
+            if published is None:
+                published = {text: token(text) for text in _language_names(self.tokenizer)}
+            self.language_tokens = {text.strip("<|>"): number for text, number in published.items()}
+            self.task_tokens = {task: token(f"<|{task}|>") for task in ("transcribe", "translate")}
+            supports |= {"translate", "language_detection"}
+        self.languages = frozenset(self.language_tokens or {"en"})
+        self.supports = frozenset(supports)
+
+    # The contract ----------------------------------------------------------------------------------------------------
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse options that this checkpoint lacks.
+
+        Raises:
+            UnsupportedOptionError: a language or task that it does not know.
+        """
+        self.prompt(options.language or next(iter(self.languages)), options.task, options.timestamps)
+
+    def features(self, audio: Sequence[Audio]) -> ReferenceFeatures:
+        """Log-mel spectrograms of windows of at most 30 s at 16 kHz, padded to 30 s, by the published extractor.
+
+        Raises:
+            AudioError: a window is too long or has another rate (code ``audio_window``).
+        """
+        for window in audio:
+            if window.sample_rate != self.sample_rate or window.duration > self.max_seconds:
+                raise AudioError(
+                    f"a window has {window.duration:.2f} s at {window.sample_rate} Hz, "
+                    f"Whisper hears at most {self.max_seconds:g} s at {self.sample_rate} Hz",
+                    code="audio_window",
+                )
+        samples = [window.samples for window in audio]
+        mel: FloatArray = self.extractor(samples, sampling_rate=self.sample_rate, return_tensors="np").input_features
+        return ReferenceFeatures(np.asarray(mel, dtype=np.float32), tuple(window.duration for window in audio))
+
+    def encode(self, features: Any) -> ReferenceEncoded:
+        """One forward of the published encoder; takes any features with `mel` and `durations`, ours too."""
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        with torch.inference_mode():
+            hidden = self.model.get_encoder()(mel).last_hidden_state
+        return ReferenceEncoded(hidden, tuple(features.durations))
+
+    def decode(self, encoded: Any, options: DecodingOptions) -> list[Hypothesis]:
+        """Greedy decoding under the published logits processors; takes any encoding with `hidden` and `durations`.
+
+        Raises:
+            UnsupportedOptionError: a language or task that this checkpoint lacks.
+            DecodingError: non-finite logits (code ``non_finite``).
+        """
+        self.check(options)
+        languages = self._languages_for(encoded, options)
+        prompt = torch.tensor(
+            [self.prompt(language, options.task, options.timestamps) for language in languages],
+            device=self._torch_device,
+        )
+        room = self.model.config.max_target_positions - prompt.shape[1]
+        limit = min(options.max_tokens or MAX_TOKENS, room)
+        with torch.inference_mode():
+            no_speech = self._forward(encoded, prompt)[:, 0].softmax(dim=-1)[:, self.no_speech].tolist()
+            rows, logprobs = self._generate(encoded, prompt, limit, options.timestamps)
+        return [
+            self._hypothesis(rows[i], logprobs[i], options, encoded.durations[i], languages[i], no_speech[i])
+            for i in range(len(rows))
+        ]
+
+    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
+        """The likeliest language of each window, as (code, probability among all languages).
+
+        Raises:
+            UnsupportedOptionError: the checkpoint knows one language only.
+        """
+        if not self.language_tokens:
+            raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
+        first = torch.full((encoded.hidden.shape[0], 1), self.sot, device=self._torch_device)
+        codes, ids = list(self.language_tokens), list(self.language_tokens.values())
+        with torch.inference_mode():
+            probabilities, best = self._forward(encoded, first)[:, 0, ids].softmax(dim=-1).max(dim=-1)
+        return [(codes[i], probability) for i, probability in zip(best.tolist(), probabilities.tolist(), strict=True)]
+
+    def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
+        """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V).
+
+        Raises:
+            UsageError: no tokens, or rows of unequal lengths.
+        """
+        if tokens is None or len({len(row) for row in tokens}) != 1:
+            raise UsageError("Whisper's logits need the tokens that come before them, equally many in each window")
+        with torch.inference_mode():
+            logits: FloatArray = self._forward(encoded, torch.tensor(tokens, device=self._torch_device)).cpu().numpy()
+        return logits
+
+    # Decoding --------------------------------------------------------------------------------------------------------
+
+    def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
+        """What the decoder starts with.
+
+        Raises:
+            UnsupportedOptionError: a language or task that this checkpoint lacks.
+        """
+        end = [] if timestamps else [self.no_timestamps]
+        if not self.language_tokens:
+            if language not in (None, "en") or task != "transcribe":
+                raise UnsupportedOptionError(f"{self.name} is English only: no language {language!r}, task {task!r}")
+            return [self.sot, *end]
+        if language not in self.language_tokens or task not in self.task_tokens:
+            raise UnsupportedOptionError(f"{self.name} lacks the language {language!r} or the task {task!r}")
+        return [self.sot, self.language_tokens[language], self.task_tokens[task], *end]
+
+    def _languages_for(self, encoded: Any, options: DecodingOptions) -> list[str | None]:
+        if options.language is None and self.language_tokens:
+            return [language for language, _ in self.detect_language(encoded)]
+        return [options.language or "en"] * encoded.hidden.shape[0]
+
+    def _forward(self, encoded: Any, tokens: Tensor) -> Tensor:
+        """One pass of the decoder over all `tokens` (B, T): float32 logits (B, T, V)."""
+        output = self.model(encoder_outputs=_encoder_output(encoded), decoder_input_ids=tokens, use_cache=False)
+        logits: Tensor = output.logits.float()
+        return logits
+
+    def _generate(
+        self, encoded: Any, prompt: Tensor, limit: int, timestamps: bool
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """transformers' greedy loop: per row its tokens and their log probabilities, the end of text included."""
+        transformers = _transformers()
+        from transformers.generation.utils import GenerationMixin
+
+        confidence = _Confidence()
+        with torch.inference_mode():
+            output = GenerationMixin.generate(
+                self.model,
+                encoder_outputs=_encoder_output(encoded),
+                decoder_input_ids=prompt,
+                generation_config=transformers.GenerationConfig(
+                    max_new_tokens=limit,
+                    do_sample=False,
+                    num_beams=1,
+                    eos_token_id=self.eot,
+                    # What stands behind an ended row; another than the end, or transformers warns of a missing mask.
+                    pad_token_id=self.sot,
+                    bos_token_id=self.eot,
+                    decoder_start_token_id=self.sot,
+                ),
+                logits_processor=self._processors(prompt.shape[1], timestamps, confidence),
+            )
+        rows = output[:, prompt.shape[1] :].tolist()
+        steps = torch.stack(confidence.logprobs, dim=1).tolist()
+        # A row that ended early goes on with padding: keep what stands up to its end.
+        lengths = [row.index(self.eot) + 1 if self.eot in row else len(row) for row in rows]
+        tokens = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+        return tokens, [step[:length] for step, length in zip(steps, lengths, strict=True)]
+
+    def _processors(self, prompt_length: int, timestamps: bool, confidence: _Confidence) -> Any:
+        """The published rules, in the order in which transformers applies them."""
+        from transformers.generation.logits_process import (
+            LogitsProcessorList,
+            SuppressTokensAtBeginLogitsProcessor,
+            SuppressTokensLogitsProcessor,
+            WhisperTimeStampLogitsProcessor,
+        )
+
+        processors: list[Any] = [_require_finite]
+        at_begin = getattr(self.generation, "begin_suppress_tokens", None)
+        if at_begin:
+            processors.append(
+                SuppressTokensAtBeginLogitsProcessor(
+                    at_begin, begin_index=prompt_length, device=str(self._torch_device)
+                )
+            )
+        suppressed = getattr(self.generation, "suppress_tokens", None)
+        if suppressed:
+            processors.append(SuppressTokensLogitsProcessor(suppressed, device=str(self._torch_device)))
+        if timestamps:
+            config = _transformers().GenerationConfig(eos_token_id=self.eot, bos_token_id=self.eot)
+            config.no_timestamps_token_id = self.no_timestamps
+            config.max_initial_timestamp_index = getattr(self.generation, "max_initial_timestamp_index", None)
+            processors.append(WhisperTimeStampLogitsProcessor(config, begin_index=prompt_length))
+        return LogitsProcessorList([*processors, confidence])
+
+    def _hypothesis(
+        self,
+        tokens: list[int],
+        logprobs: list[float],
+        options: DecodingOptions,
+        duration: float,
+        language: str | None,
+        no_speech: float,
+    ) -> Hypothesis:
+        ended = tokens[-1:] == [self.eot]
+        tokens = tokens[:-1] if ended else tokens
+        average = sum(logprobs) / max(len(logprobs), 1)
+        text = self._text(tokens)
+        shared: dict[str, Any] = {
+            "temperature": 0.0,
+            "avg_logprob": average,
+            "compression_ratio": compression_ratio(text.strip()),
+            "no_speech_prob": no_speech,
+            "flags": () if ended else ("truncated",),
+        }
+        threshold = options.no_speech_threshold
+        if threshold is not None and no_speech > threshold and average < options.logprob_threshold:
+            return Hypothesis("", (), (), language, **shared)
+        pieces, resume = split_segments(tokens, self.timestamp_begin, duration)
+        segments: list[Segment] = []
+        for piece in pieces:
+            words = self._text(piece.tokens)
+            if words.strip() and piece.start < piece.end:
+                segments.append(Segment(len(segments), None, piece.start, piece.end, words, piece.tokens, **shared))
+        text = "".join(segment.text for segment in segments)
+        return Hypothesis(text, tuple(tokens), tuple(segments), language, resume=resume, **shared)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        text = [token for token in tokens if token < self.eot]
+        decoded: str = self.tokenizer.decode(text, clean_up_tokenization_spaces=False)
+        return decoded
+
+
+class _Confidence:
+    """The last logits processor: notes the log probability of each row's likeliest token, which greedy decoding takes.
+
+    Attributes:
+        logprobs: one tensor (B,) a step.
+    """
+
+    def __init__(self) -> None:
+        self.logprobs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.logprobs.append(scores.log_softmax(dim=-1).amax(dim=-1))
+        return scores
+
+
+def _require_finite(input_ids: Tensor, scores: Tensor) -> Tensor:
+    """The first logits processor: raises DecodingError where the network gave infinities or NaN."""
+    if not bool(scores.isfinite().all()):
+        raise DecodingError(
+            "the model gave non-finite logits",
+            hint="try --dtype float32; if it is float32 already, check the model's files",
+            code="non_finite",
+        )
+    return scores
+
+
+def _transformers() -> Any:
+    """The transformers package.
+
+    Raises:
+        MissingDependencyError: it is absent or older than `MINIMUM_TRANSFORMERS`.
+    """
+    wanted = ".".join(map(str, MINIMUM_TRANSFORMERS))
+    hint = "pip install 'voxport[reference]'"
+    try:
+        found = metadata.version("transformers")
+        import transformers
+    except (metadata.PackageNotFoundError, ImportError) as error:
+        raise MissingDependencyError(
+            f"the reference implementation needs transformers >= {wanted}: {error}", hint=hint
+        ) from error
+    if tuple(int(part) for part in found.split(".")[:2]) < MINIMUM_TRANSFORMERS:
+        raise MissingDependencyError(
+            f"the reference implementation needs transformers >= {wanted}, found {found}", hint=hint
+        )
+    return transformers
+
+
+def _load_model(transformers: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
+    """The published model with every weight from the folder: transformers would make up missing ones and only warn."""
+    logging = transformers.utils.logging
+    show_progress = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, report = transformers.WhisperForConditionalGeneration.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelFormatError(f"transformers can't load {folder}: {error}") from error
+    finally:
+        if show_progress:
+            logging.enable_progress_bar()
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        names = sorted(map(str, report.get(kind) or ()))
+        if names:
+            raise ModelFormatError(
+                f"the weights in {folder} do not fit its config.json: {kind.replace('_', ' ')} {', '.join(names[:3])}"
+            )
+    return model.eval()
+
+
+def _language_names(tokenizer: Any) -> list[str]:
+    """The language tokens that the tokenizer has: what stands between <|startoftranscript|> and the tasks."""
+    first = tokenizer.convert_tokens_to_ids("<|startoftranscript|>") + 1
+    end = min(tokenizer.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate"))
+    names: list[str] = tokenizer.convert_ids_to_tokens(list(range(first, end)))
+    return names
+
+
+def _encoder_output(encoded: Any) -> Any:
+    from transformers.modeling_outputs import BaseModelOutput
+
+    return BaseModelOutput(last_hidden_state=encoded.hidden)
