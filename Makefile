@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full lint format docs build bench-accuracy bench-speed bench-cold-start clean
+.PHONY: help install demo test test-full lint format docs build bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -62,6 +62,13 @@ docs: $(VENV)/.installed  ## Generate docs/reference/cli.md from the parser
 
 build: $(VENV)/.installed-test  ## Build the wheel and the sdist into dist/
 	$(BIN)/python -m build
+
+bench: $(VENV)/.installed  ## Accuracy, speed and cold start beside other engines (builds their environments first)
+	$(PIP_INSTALL) --group benchmark
+	$(BIN)/python benchmarks/setup_engines.py
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/cold_start.py
 
 clean:  ## Remove what make made here (models stay in VOXPORT_HOME)
 	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,10 +23,12 @@ class Device:
 
     Attributes:
         kind: "cpu", ...
+        windows_per_forward: at most so many windows go through an encoder together; None = the whole batch.
         index: which one of its kind, or None where there is only one.
     """
 
     kind: ClassVar[str]
+    windows_per_forward: ClassVar[int | None] = None
     simulated: str | None = None
 
     def __init__(self, index: int | None = None) -> None:
@@ -44,6 +46,9 @@ class Device:
     def unavailable(self) -> DeviceError | None:
         """Why this device can't be used, as an error with a hint, or None if it can. Never raises."""
         raise NotImplementedError
+
+    def prepare_process(self) -> None:
+        """Set what holds for the whole process and must be set before torch is imported. May be called again."""
 
     def default_dtype(self) -> str:
         """What ``--dtype auto`` means here."""

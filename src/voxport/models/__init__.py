@@ -117,6 +117,7 @@ def load_model(
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     chosen = get_device(device)
+    chosen.prepare_process()
     chosen.set_threads(threads)
     from voxport.models import hub
 

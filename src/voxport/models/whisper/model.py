@@ -131,11 +131,14 @@ class WhisperModel:
         return WhisperFeatures(mel, tuple(window.duration for window in audio))
 
     def encode(self, features: WhisperFeatures) -> EncodedWindows:
-        """One encoder forward over the batch."""
-        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        """The encoder over the batch, in as many forwards as suit the device."""
+        mel = torch.from_numpy(features.mel)
+        size = self.device.windows_per_forward or len(mel)
         with torch.inference_mode():
-            hidden = self.net.model.encoder(mel)
-        return EncodedWindows(hidden, features.durations)
+            pieces = [
+                self.net.model.encoder(piece.to(self._torch_device, self._torch_dtype)) for piece in mel.split(size)
+            ]
+            return EncodedWindows(pieces[0] if len(pieces) == 1 else torch.cat(pieces), features.durations)
 
     def decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
         """Greedy decoding by Whisper's rules.

@@ -51,25 +51,26 @@ class WhisperDimensions:
 def few_rows_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear` for the few rows of a decoder step: x (B, T, D) or (B, D), weight (O, D), bias (O,).
 
-    Such a step's time is that of reading its matrices once. MKL's float32 kernels for one to four rows (eight, where
-    the matrix is as tall as a vocabulary) take about twice as long as the memory does; the same product the other way
-    round, the tall matrix on the left and at least two columns on the right, does not. The columns must be rows in
-    memory: for any other layout MKL repacks the tall matrix first.
+    Such a step's time is that of reading its matrices once. MKL's float32 kernels for up to eight rows use one thread
+    and take two to four times as long as the memory does; the same product the other way round, the matrix on the left
+    and at least two columns on the right, does not (benchmarks/few_rows.py). The columns must be rows in memory: for
+    any other layout MKL repacks the matrix first.
     """
     height, width = weight.shape
     rows = x.numel() // width
-    if (
-        not weight.is_cpu
-        or weight.dtype != torch.float32
-        or rows > (8 if height > 8 * width else 4)
-        or height < width
-        or not HAS_MKL
-    ):
-        return F.linear(x, weight, bias)
-    columns = x.reshape(rows, width)
-    columns = columns.repeat(2, 1).t() if rows == 1 else columns.t()
-    product = torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
-    return product[:, :rows].t().contiguous().view(*x.shape[:-1], height)
+    if weight.is_cpu and weight.dtype == torch.float32 and HAS_MKL and rows <= _most_rows(height, width):
+        columns = x.reshape(rows, width)
+        columns = torch.cat([columns, columns]).t() if rows == 1 else columns.t()
+        product = torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
+        return product[:, :rows].t().contiguous().view(*x.shape[:-1], height)
+    return F.linear(x, weight, bias)
+
+
+def _most_rows(height: int, width: int) -> int:
+    """Up to how many rows the product the other way round is the faster one."""
+    if height >= width:
+        return 8
+    return 4 if torch.get_num_threads() > 1 else 0
 
 
 class Attention(nn.Module):
@@ -126,6 +127,14 @@ class Attention(nn.Module):
         return few_rows_linear(x.transpose(1, 2).reshape(B, T, H * d), self.out_proj.weight, self.out_proj.bias)
 
 
+class Table(nn.Module):
+    """Rows of numbers, looked up by position or token. Bare: `nn.Embedding` would draw random ones first."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width))
+
+
 class EncoderLayer(nn.Module):
     def __init__(self, width: int, heads: int, ffn: int) -> None:
         super().__init__()
@@ -149,7 +158,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv1d(dims.n_mels, dims.width, 3, padding=1)
         self.conv2 = nn.Conv1d(dims.width, dims.width, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(dims.max_source, dims.width)
+        self.embed_positions = Table(dims.max_source, dims.width)
         self.layers = nn.ModuleList(
             EncoderLayer(dims.width, dims.encoder_heads, dims.encoder_ffn) for _ in range(dims.encoder_layers)
         )
@@ -183,8 +192,8 @@ class Decoder(nn.Module):
 
     def __init__(self, dims: WhisperDimensions) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(dims.vocabulary, dims.width)
-        self.embed_positions = nn.Embedding(dims.max_target, dims.width)
+        self.embed_tokens = Table(dims.vocabulary, dims.width)
+        self.embed_positions = Table(dims.max_target, dims.width)
         self.layers = nn.ModuleList(
             DecoderLayer(dims.width, dims.decoder_heads, dims.decoder_ffn) for _ in range(dims.decoder_layers)
         )
@@ -260,7 +269,7 @@ class DecoderState:
             q = layer.encoder_attn.project_q(layer.encoder_attn_layer_norm(x))
             x = x + layer.encoder_attn.merge(F.scaled_dot_product_attention(q, cross_k[:rows], cross_v[:rows]))
             h = F.gelu(few_rows_linear(layer.final_layer_norm(x), layer.fc1.weight, layer.fc1.bias))
-            x = x + layer.fc2(h)
+            x = x + few_rows_linear(h, layer.fc2.weight, layer.fc2.bias)
         self.position = end
         out: Tensor = decoder.layer_norm(x)
         return out

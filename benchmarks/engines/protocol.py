@@ -1,0 +1,144 @@
+"""What every engine's worker speaks: one JSON object a line on standard input, one answer a line on standard output.
+
+Requests, by their ``op``:
+
+* ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, dtype}``.
+* ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds}`` (and ``stages``: seconds by stage, if known).
+* ``quit``.
+
+The clock of ``run`` starts when what the mode names lies ready and stops when the text is there:
+
+* ``text``: a whole recording to text with timestamps, greedy, without fallback and without conditioning on the text
+  before. From samples in memory.
+* ``vad``: the same with the engine's own voice activity detection.
+* ``window``: at most 30 s as one window: no voice activity detection, no timestamps, no no-speech rule. From samples in
+  memory.
+* ``default``: as a user runs it, greedy, with voice activity detection and timestamps. From the file.
+* ``batched``: with voice activity detection and several windows at once. From the file.
+
+A worker runs in the environment of its engine, so this module needs nothing but the standard library until audio is
+read. Answers to a request that failed are ``{"error": "..."}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+SAMPLE_RATE = 16_000
+MODES = ("text", "vad", "window", "default", "batched")
+FROM_FILE = frozenset({"default", "batched"})
+
+
+class Engine:
+    """Base of an engine's adapter.
+
+    Attributes:
+        packages: distributions whose versions are reported.
+        modes: which of `MODES` it can do.
+    """
+
+    packages: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ("text", "window")
+
+    def load(self, model: str, dtype: str, threads: int) -> None:
+        """Load the weights; raises what the engine raises."""
+        raise NotImplementedError
+
+    def threads(self) -> int:
+        """How many compute threads the engine says it uses, after `load`."""
+        raise NotImplementedError
+
+    def prepare(self, file: str, mode: str) -> Any:
+        """What `run` takes, made outside the clock: the path itself for the modes in `FROM_FILE`, else samples."""
+        return file if mode in FROM_FILE else read_samples(file)
+
+    def run(self, audio: Any, language: str, mode: str) -> str:
+        """The text of one recording."""
+        raise NotImplementedError
+
+    def stages(self) -> dict[str, float] | None:
+        """Seconds by stage of the last `run`, or None."""
+        return None
+
+
+def read_samples(file: str) -> Any:
+    """A file as mono float32 samples at 16 kHz, shape (n,): the same samples for every engine."""
+    import numpy as np
+    import soundfile
+
+    samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if rate != SAMPLE_RATE:
+        import soxr
+
+        mono = soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of the distributions named; one that is absent is left out."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
+    """Do one request."""
+    if request["op"] == "load":
+        begin = time.perf_counter()
+        engine.load(request["model"], request["dtype"], request["threads"])
+        seconds = time.perf_counter() - begin
+        return {"versions": versions(engine.packages), "threads": engine.threads(), "seconds": seconds}
+    if request["op"] == "run":
+        if request["mode"] not in engine.modes:
+            raise ValueError(f"this engine has no mode {request['mode']!r}; it has {', '.join(engine.modes)}")
+        audio = engine.prepare(request["file"], request["mode"])
+        cpu, begin = time.process_time(), time.perf_counter()
+        text = engine.run(audio, request["language"], request["mode"])
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
+        return {"text": text, "seconds": seconds, "cpu_seconds": cpu_seconds, "stages": engine.stages()}
+    raise ValueError(f"unknown op {request['op']!r}")
+
+
+def serve(engine: Engine, requests: TextIO, answers: TextIO) -> None:
+    """Answer requests until ``quit`` or the end of input."""
+    for line in requests:
+        request = json.loads(line)
+        if request["op"] == "quit":
+            return
+        try:
+            result = answer(engine, request)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is told to the other side, which stops
+            result = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(result, ensure_ascii=False) + "\n")
+        answers.flush()
+
+
+def main(engine: Engine) -> int:
+    """The worker's command line: a server, or with ``--once`` one clip from start to text (for cold starts)."""
+    parser = argparse.ArgumentParser(description="One speech recognition engine as a worker (JSON lines).")
+    parser.add_argument("--once", metavar="CLIP", help="print the text of one clip and end")
+    parser.add_argument("--model", help="with --once")
+    parser.add_argument("--dtype", default="float32", help="with --once")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="with --once")
+    parser.add_argument("--language", default="en", help="with --once")
+    parser.add_argument("--mode", default="text", choices=MODES, help="with --once")
+    arguments = parser.parse_args()
+    if arguments.once:
+        engine.load(arguments.model, arguments.dtype, arguments.threads)
+        print(engine.run(engine.prepare(arguments.once, arguments.mode), arguments.language, arguments.mode).strip())
+        return 0
+    # Libraries may print: give them standard error, and keep standard output for the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(engine, sys.stdin, answers)
+    return 0

@@ -1,0 +1,58 @@
+"""voxport as a worker."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from protocol import SAMPLE_RATE, Engine, main
+
+
+class Voxport(Engine):
+    """``text`` and ``default`` are the same options (its defaults); they differ in what the clock covers."""
+
+    packages = ("voxport", "torch", "numpy", "tokenizers", "av")
+    modes = ("text", "window", "default")
+
+    def load(self, model: str, dtype: str, threads: int) -> None:
+        import torch
+
+        import voxport
+
+        self._voxport: Any = voxport
+        self._model: Any = voxport.load_model(model, device="cpu", dtype=dtype, offline=True, threads=threads)
+        self._torch = torch
+        self._stages: dict[str, float] | None = None
+
+    def threads(self) -> int:
+        return int(self._torch.get_num_threads())
+
+    def stages(self) -> dict[str, float] | None:
+        return self._stages
+
+    def run(self, audio: Any, language: str, mode: str) -> str:
+        if mode == "window":
+            return self._window(audio, language)
+        source = audio if mode == "default" else (audio, SAMPLE_RATE)
+        transcript = self._voxport.transcribe(source, model=self._model, language=language)
+        self._stages = dict(transcript.timings)
+        return str(transcript.text)
+
+    def _window(self, audio: Any, language: str) -> str:
+        from voxport.types import Audio, DecodingOptions
+
+        options = DecodingOptions(timestamps=False, language=language, no_speech_threshold=None)
+        begin = time.perf_counter()
+        features = self._model.features([Audio(audio, SAMPLE_RATE)])
+        featured = time.perf_counter()
+        encoded = self._model.encode(features)
+        encoded_at = time.perf_counter()
+        hypothesis = self._model.decode(encoded, options)[0]
+        decoded = time.perf_counter()
+        self._stages = {"features": featured - begin, "encode": encoded_at - featured, "decode": decoded - encoded_at}
+        return str(hypothesis.text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Voxport()))

@@ -1,0 +1,269 @@
+"""How fast voxport is beside faster-whisper, openai-whisper and transformers: same weights, same clips, greedy.
+
+    python benchmarks/speed.py
+
+Two tables for each model: one window (the bare model), and the defaults (voice activity detection, timestamps) on short
+clips and on long recordings. Exit status 1 if a required ratio is missed. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import machine
+from interleaved import Column, Engines, Session, Spread, ratio
+from recordings import DEFAULT_MANIFEST, Recording, join, joinable, read_manifest
+from scoring import Normalizer, Score, score, symbols
+from weights import add_model_options, gather
+from worker_client import NAMES, Setting, add_environment_options, interpreters, told
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OURS = "voxport float32"
+WINDOW = (
+    Setting(OURS, "voxport", "window"),
+    Setting("faster-whisper float32", "faster_whisper", "window"),
+    Setting("openai-whisper float32", "openai_whisper", "window"),
+    Setting("transformers float32", "transformers", "window"),
+    Setting("faster-whisper int8", "faster_whisper", "window", "int8"),
+    Setting("voxport bfloat16", "voxport", "window", "bfloat16"),
+)
+DEFAULTS = (
+    Setting(OURS, "voxport", "default"),
+    Setting("faster-whisper int8", "faster_whisper", "default", "int8"),
+    Setting("faster-whisper int8 batched", "faster_whisper", "batched", "int8"),
+)
+REQUIRED: dict[str, dict[str, float]] = {
+    "window": {"faster-whisper float32": 1.2, "openai-whisper float32": 1.5},
+    "default": {"faster-whisper int8": 1.0},
+}
+"""Table -> column -> how many times as long it must take."""
+CONDITIONS = {
+    "window": (
+        "One window of at most 30 s from samples in memory: features, encoder, decoder. Greedy, no voice activity "
+        "detection, no timestamps, no no-speech rule, no fallback."
+    ),
+    "default": (
+        "From the file to text: decoding, voice activity detection, timestamps; greedy, no fallback, no conditioning "
+        "on previous text; defaults otherwise. faster-whisper with vad_filter=True; batched: its "
+        "BatchedInferencePipeline, batch 8 (no timestamps within a window), for information."
+    ),
+}
+SHORTEST, LONGEST = 2.0, 30.0
+
+
+@dataclass
+class Table:
+    """One model on one set of recordings.
+
+    Attributes:
+        model, recordings: names.
+        kind: of `CONDITIONS`.
+        seconds: length of all recordings.
+        session: the figures.
+        scores: column -> errors in words.
+        same: column -> recordings with the same normalised words as ours.
+    """
+
+    model: str
+    kind: str
+    recordings: str
+    seconds: float
+    session: Session
+    scores: dict[str, Score]
+    same: dict[str, int]
+
+    @property
+    def ours(self) -> Column:
+        return next(column for column in self.session.columns if column.setting.label == OURS)
+
+    def missed(self) -> list[str]:
+        """Columns whose required ratio is missed."""
+        return [
+            column.setting.label
+            for column in self.session.columns
+            if ratio(column, self.ours).median < REQUIRED[self.kind].get(column.setting.label, 0.0)
+        ]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Speed beside other engines on the same weights.")
+    add_model_options(parser)
+    add_environment_options(parser)
+    parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
+    parser.add_argument("--engines", default=",".join(NAMES), help="comma-separated, of " + ", ".join(NAMES))
+    parser.add_argument("--tables", default="window,default", help="window, default, or both")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=8, help="short clips, spread over the lengths that there are")
+    parser.add_argument("--rounds", type=int, default=7, help="for short clips")
+    parser.add_argument("--long-rounds", type=int, default=3, help="for long recordings; 0 leaves them out")
+    parser.add_argument("--no-bfloat16", action="store_true", help="leave voxport's bfloat16 out")
+    parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
+    parser.add_argument("--name", default="speed", help="name of the result files")
+    parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
+    return parser.parse_args()
+
+
+def short_clips(recordings: Sequence[Recording], count: int) -> list[Recording]:
+    """`count` English clips of human speech that fit one window, evenly spread over the clips sorted by length.
+
+    Raises:
+        SystemExit: the manifest has none.
+    """
+    fitting = [recording for recording in joinable(list(recordings)) if SHORTEST <= recording.seconds <= LONGEST]
+    if not fitting:
+        raise SystemExit(f"the manifest has no English clip of kind real and {SHORTEST:g} to {LONGEST:g} seconds")
+    fitting.sort(key=lambda recording: (recording.seconds, recording.name))
+    count = min(count, len(fitting))
+    return [fitting[round(place * (len(fitting) - 1) / max(1, count - 1))] for place in range(count)]
+
+
+def main() -> int:
+    arguments = parse()
+    engines = set(arguments.engines.split(","))
+    pythons = interpreters(arguments.environments, arguments.python)
+    missing = sorted((engines | {"openai_whisper"}) - set(pythons))
+    if missing:
+        raise SystemExit(f"not built or unknown: {', '.join(missing)}; run `python benchmarks/setup_engines.py`")
+    bfloat16 = machine.has_bfloat16() and not arguments.no_bfloat16
+    recordings = read_manifest(arguments.manifest)
+    short = short_clips(recordings, arguments.clips)
+    long = [recording for recording in recordings if recording.kind == "longform"]
+    tables: list[Table] = []
+    with tempfile.TemporaryDirectory() as folder:
+        joined = join([*joinable(recordings), *long], Path(folder) / "joined.flac")
+        sets = {"window": [("short clips", short)], "default": [("short clips", short)]}
+        if arguments.long_rounds:
+            sets["default"] += [(recording.name, [recording]) for recording in (*long, joined)]
+        normalizer = Normalizer(pythons["openai_whisper"])
+        for weights in gather(arguments, pythons, engines):
+            for kind, settings in (("window", WINDOW), ("default", DEFAULTS)):
+                if kind not in arguments.tables.split(","):
+                    continue
+                chosen = [s for s in settings if s.engine in engines and (bfloat16 or s.dtype != "bfloat16")]
+                print(f"{weights.name}, {kind}: {', '.join(s.label for s in chosen)}", file=sys.stderr)
+                with Engines(chosen, weights, pythons, arguments.threads, arguments.log) as loaded:
+                    for name, chosen_recordings in sets[kind]:
+                        rounds = arguments.rounds if name == "short clips" else arguments.long_rounds
+                        warm_up = len(chosen_recordings) if name == "short clips" else 0
+                        session = loaded.measure(chosen_recordings, rounds, warm_up=warm_up)
+                        tables.append(judge(weights.name, kind, name, chosen_recordings, session, normalizer))
+        normalizer.close()
+    return report(arguments, tables)
+
+
+def judge(
+    model: str, kind: str, name: str, recordings: Sequence[Recording], session: Session, normalizer: Normalizer
+) -> Table:
+    """Score what was said, and compare it with ours."""
+    said = {
+        column.setting.label: {
+            recording.name: symbols(column.texts[recording.name], "en", "", normalizer) for recording in recordings
+        }
+        for column in session.columns
+    }
+    references = {recording.name: symbols(recording.text, "en", "", normalizer) for recording in recordings}
+    scores = {
+        label: sum((score(references[clip], text) for clip, text in texts.items()), Score())
+        for label, texts in said.items()
+    }
+    ours = said.get(OURS, {})
+    same = {label: sum(ours.get(clip) == text for clip, text in texts.items()) for label, texts in said.items()}
+    return Table(model, kind, name, sum(recording.seconds for recording in recordings), session, scores, same)
+
+
+def report(arguments: argparse.Namespace, tables: list[Table]) -> int:
+    """Print and write the tables; returns the exit status."""
+    compared = any(column.setting.label == OURS for table in tables for column in table.session.columns)
+    missed = [f"{t.model}, {t.kind}, {t.recordings}: {label}" for t in tables if compared for label in t.missed()]
+    lines = ["# Speed beside other engines", "", f"Machine: {machine.one_line(machine.describe())}."]
+    lines += [
+        "",
+        "Engines loaded side by side, one working at a time, in turn on every recording; the same weights and",
+    ]
+    lines += [
+        f"language (English); threads for each: {arguments.threads}; warmed up. Seconds: all recordings of the row,"
+    ]
+    lines += ["median of the rounds [lowest-highest]. Ratio: the engine's seconds over voxport's, per round, above 1 ="]
+    lines += ["voxport is faster. Cores: processor seconds per second. WER in per cent (deleted words)."]
+    for table in tables:
+        lines += ["", f"## {table.model}, {table.kind}: {table.recordings}", "", CONDITIONS[table.kind]]
+        lines += ["", *rows(table, compared)]
+    if compared:
+        lines += ["", f"**Missed: {'; '.join(missed)}**" if missed else "**Every required ratio is met.**"]
+    text = "\n".join(lines) + "\n"
+    data = {
+        "machine": machine.describe(),
+        "threads": arguments.threads,
+        "conditions": CONDITIONS,
+        "required": REQUIRED,
+        "missed": missed,
+        "tables": [as_dict(table, compared) for table in tables],
+    }
+    machine.write_results(arguments.results, arguments.name, data, text)
+    print(text)
+    return 1 if missed else 0
+
+
+def rows(table: Table, compared: bool) -> list[str]:
+    """One table in Markdown."""
+    clips = len(table.session.columns[0].seconds)
+    lines = [
+        "| engine | seconds | times real time | ratio | required | cores | WER | same words as ours |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for column in table.session.columns:
+        label = column.setting.label
+        taken, errors = Spread.of(column.rounds()), table.scores[label]
+        against = spread(ratio(column, table.ours)) if compared else ""
+        required = REQUIRED[table.kind].get(label)
+        cells = [
+            label,
+            spread(taken),
+            f"{table.seconds / taken.median:.1f}",
+            against,
+            f"{required:g}" if required else "",
+            f"{column.cores():.2f}",
+            f"{errors.rate:.1f} ({errors.deletions})",
+            f"{table.same[label]} of {clips}" if compared else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    load = table.session.other_load
+    lines += ["", f"{clips} recordings, {table.seconds:.1f} s, {len(table.session.columns[0].rounds())} rounds."]
+    if load is not None:
+        lines[-1] += f" Cores busy with anything else meanwhile, on average: {load:.2f}."
+    return lines
+
+
+def spread(figures: Spread) -> str:
+    return f"{figures.median:.3g} [{figures.low:.3g}-{figures.high:.3g}]"
+
+
+def as_dict(table: Table, compared: bool) -> dict[str, Any]:
+    """One table for the JSON file, with every single figure."""
+    return {
+        "model": table.model,
+        "kind": table.kind,
+        "recordings": table.recordings,
+        "seconds": table.seconds,
+        "other_load": table.session.other_load,
+        "columns": [
+            asdict(column)
+            | {
+                "cores": column.cores(),
+                "ratio": asdict(ratio(column, table.ours)) if compared else None,
+                "score": asdict(table.scores[column.setting.label]),
+            }
+            for column in table.session.columns
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(told(main))
