@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from torch import Tensor
 
 from voxport.devices import get_device
 from voxport.models.whisper import net
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHAPES = {
     "tiny q, k and v": (1152, 384),

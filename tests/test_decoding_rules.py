@@ -34,9 +34,7 @@ def published_choice(logits: torch.Tensor, history: list[int], which: WhisperRul
     logits[list(which.suppress)] = NEVER
     if not history:
         logits[list(which.suppress_first)] = NEVER
-    if not which.timestamps:
-        logits[BEGIN:] = NEVER
-    else:
+    if which.timestamps:
         logits[NO_TIMESTAMPS] = NEVER
         last = len(history) >= 1 and history[-1] >= BEGIN
         penultimate = len(history) < 2 or history[-2] >= BEGIN

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
     from voxport.models.whisper.model import EncodedWindows
 
-ENCODER = 2e-3
-"""Largest difference of an encoder output from the published one; outputs reach about 50."""
+ENCODER = 5e-3
+"""Largest difference of an encoder output from the published one; over 86 recordings tiny.en reached 1.9e-3 (each
+side on its own features), with outputs up to 13. Twice that is room for other processors."""
 LOGITS = 5e-3
-"""Largest difference of a logit from the published one; logits reach about 30."""
-
-UNTIMED_LOGPROB = 0.05
-"""Without timestamps ours bans timestamp tokens, which the published rules leave to the model: ours is the probability
-among fewer tokens."""
+"""Largest difference of a logit from the published one; over 86 recordings tiny.en reached 1.3e-4, with logits up
+to 30. The room is for random weights of large shapes."""
 
 PLAIN = DecodingOptions(timestamps=False, no_speech_threshold=None)
 TIMED = DecodingOptions(timestamps=True, no_speech_threshold=None)
@@ -111,7 +109,4 @@ def check_random(folder: Path, tokens: int = 24) -> None:
     timed = replace(TIMED, language="de", max_tokens=tokens)
     assert_tokens_equal(pair.ours.decode(encoded, timed), pair.theirs.decode(encoded, timed))
     plain = replace(timed, timestamps=False)
-    # Random weights do say times where none are wanted, see UNTIMED_LOGPROB.
-    times = range(pair.theirs.timestamp_begin, pair.ours.net.dims.vocabulary)
-    pair.theirs.generation.suppress_tokens = [*pair.theirs.generation.suppress_tokens, *times]
     assert_tokens_equal(pair.ours.decode(encoded, plain), pair.theirs.decode(encoded, plain))

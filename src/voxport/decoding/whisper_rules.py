@@ -48,8 +48,6 @@ class WhisperRules:
         bias[[t for t in self.suppress if t < self.vocabulary]] = NEVER
         if self.timestamps:
             bias[self.no_timestamps] = NEVER
-        else:
-            bias[self.timestamp_begin :] = NEVER
         return bias.to(device)
 
     def start(self, rows: int, device: torch.device) -> RuleState:

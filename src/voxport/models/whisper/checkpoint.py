@@ -31,9 +31,14 @@ def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
 
 
 def dimensions(config: dict[str, Any], where: Path) -> WhisperDimensions:
-    """The network's numbers from a published config.json."""
+    """The network's numbers from a published config.json.
+
+    Raises:
+        ModelFormatError: one is missing, or a setting that the network does not have would be computed wrongly.
+    """
+    _refuse_unknown_variants(config, where)
     try:
-        return WhisperDimensions(
+        dims = WhisperDimensions(
             n_mels=int(config["num_mel_bins"]),
             width=int(config["d_model"]),
             encoder_layers=int(config["encoder_layers"]),
@@ -52,6 +57,19 @@ def dimensions(config: dict[str, Any], where: Path) -> WhisperDimensions:
         raise ModelFormatError(f"{where}/config.json lacks {error}", hint="is it a Whisper model?") from error
     except (TypeError, ValueError) as error:
         raise ModelFormatError(f"{where}/config.json holds a value that is no number: {error}") from error
+    for heads in (dims.encoder_heads, dims.decoder_heads):
+        if heads < 1 or dims.width % heads:
+            raise ModelFormatError(f"{where}/config.json: {heads} attention heads do not divide the width {dims.width}")
+    return dims
+
+
+def _refuse_unknown_variants(config: dict[str, Any], where: Path) -> None:
+    """Settings of transformers' Whisper that no published checkpoint uses."""
+    if config.get("scale_embedding", False):
+        raise ModelFormatError(f"{where}/config.json sets scale_embedding, which no published Whisper does")
+    activation = config.get("activation_function", "gelu")
+    if activation != "gelu":
+        raise ModelFormatError(f"{where}/config.json sets the activation {activation!r}, Whisper's is gelu")
 
 
 def weight_files(folder: Path) -> list[Path]:

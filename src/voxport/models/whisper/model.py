@@ -136,7 +136,8 @@ class WhisperModel:
         size = self.device.windows_per_forward or len(mel)
         with torch.inference_mode():
             pieces = [
-                self.net.model.encoder(piece.to(self._torch_device, self._torch_dtype)) for piece in torch.split(mel, size)
+                self.net.model.encoder(windows.to(self._torch_device, self._torch_dtype))
+                for windows in torch.split(mel, size)
             ]
             return EncodedWindows(pieces[0] if len(pieces) == 1 else torch.cat(pieces), features.durations)
 
