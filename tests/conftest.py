@@ -91,6 +91,13 @@ def _no_network_attempts() -> Iterator[None]:
     assert not _attempts, f"the test reached for the network: {_attempts}"
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no unreachable host: fake servers have all the time they need."""
+    monkeypatch.setattr("voxport.models.hub.sources.reachability.HEAD_START", 30.0)
+    monkeypatch.setattr("voxport.models.hub.sources.reachability.TIME_LIMIT", 60.0)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the evaluation recordings: `manifest.jsonl` and `audio/*.flac` (16 kHz mono)."""

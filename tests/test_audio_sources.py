@@ -137,9 +137,9 @@ def test_a_pipe_is_spooled_and_its_copy_removed(wav: bytes, tmp_path: Path, monk
     monkeypatch.setattr("voxport.audio.source._SPOOL_IN_MEMORY", 1_000)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    before = descriptors()
     writer = threading.Thread(target=pipe.write_bytes, args=(wav,))
     writer.start()
-    before = descriptors()
     with prepare_source(pipe) as source:
         writer.join()
         assert source._file is not None
