@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("whisper_pairs")
 
+# huggingface_hub reads it when it is imported, and asks the hub for the list of what to report if it is not set.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEAD_PROXY_PORT = 9  # "discard": nothing answers there
 
