@@ -100,8 +100,6 @@ def test_step_by_step_equals_all_at_once(base_pair: Pair, base_encoded: EncodedW
 # Words ----------------------------------------------------------
 
 
-
-
 @pytest.mark.parametrize("options", [PLAIN, TIMED], ids=["plain", "timed"])
 def test_words_of_a_few_windows(pair: Pair, encoded_pieces: EncodedWindows, options: DecodingOptions) -> None:
     options = replace(options, max_tokens=ENOUGH)
