@@ -69,7 +69,7 @@ def _refuse_unknown_variants(config: dict[str, Any], where: Path) -> None:
         raise ModelFormatError(f"{where}/config.json sets scale_embedding, which no published Whisper does")
     activation = config.get("activation_function", "gelu")
     if activation != "gelu":
-        raise ModelFormatError(f"{where}/config.json sets the activation {activation!r}, Whisper's is gelu")
+        raise ModelFormatError(f"{where}/config.json sets activation_function to {activation!r}, Whisper's is gelu")
 
 
 def weight_files(folder: Path) -> list[Path]:
