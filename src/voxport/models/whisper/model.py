@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,17 +103,21 @@ class WhisperModel:
             ModelFormatError: the folder is incomplete, damaged, or its files do not belong together.
         """
         config = read_json(folder / "config.json")
-        net = load_network(folder, dimensions(config, folder), device.torch_device, getattr(torch, dtype))
-        device.prepare(net)
+        # Hashing lets go of the interpreter's lock: it costs no time beside the loading.
+        with ThreadPoolExecutor(1) as pool:
+            identity = pool.submit(model_identity, folder)
+            net = load_network(folder, dimensions(config, folder), device.torch_device, getattr(torch, dtype))
+            device.prepare(net)
+            tokenizer = WhisperTokenizer.from_folder(folder)
         info = ModelInfo(
             name=name or folder.name,
             family="whisper",
-            identity=model_identity(folder),
+            identity=identity.result(),
             path=str(folder),
             random_weights=bool(config.get("voxport_random_weights", False)),
         )
         generation = read_json(folder / "generation_config.json", required=False)
-        return cls(net, WhisperTokenizer.from_folder(folder), info, device, dtype, generation)
+        return cls(net, tokenizer, info, device, dtype, generation)
 
     # The contract ----------------------------------------------------------------------------------------------------
 
