@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class CutOptions:
     """How speech is packed into regions.
 
-    The defaults were chosen on a 532 s recording of many speakers (the joined row of benchmarks/accuracy.py): fuller
-    windows give Whisper more context, and padding beyond 0.2 s brought it nothing.
+    Fuller windows give Whisper more context, and fewer of them cost less. The row to choose the numbers by is the
+    joined recording of many speakers in benchmarks/accuracy.py.
 
     Attributes:
         max_seconds: the model's window.
