@@ -91,7 +91,7 @@ def test_step_by_step_equals_all_at_once(base_pair: Pair, base_encoded: EncodedW
     tokens = [[*model.tokenizer.sot_sequence("en", "transcribe", True), 50_364, 400, 370, 452, 7177]]
     whole = model.logits(encoded, tokens)
     with torch.inference_mode():
-        state = model.net.start(encoded.hidden, 16)
+        state = model.start(encoded, 16)
         steps = [state.logits(state.advance(torch.tensor(tokens)[:, :3]))]
         steps += [state.logits(state.advance(torch.tensor(tokens)[:, n : n + 1])) for n in range(3, len(tokens[0]))]
     np.testing.assert_allclose(torch.cat(steps, dim=1).numpy(), whole, rtol=0, atol=LOGITS)

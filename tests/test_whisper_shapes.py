@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.devices import get_device
 from voxport.models.whisper import WhisperModel
+from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.net import Whisper, WhisperDimensions
 from whisper_folders import MEDIUM, SMALL_TEST, TURBO, random_folder
 from whisper_pairs import (
@@ -30,6 +32,8 @@ from whisper_pairs import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from voxport.models.whisper.model import EncodedWindows
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +62,18 @@ def test_every_tensor_matters(small: Path) -> None:
     features = model.features([noise(3.0)])
     encoded = model.encode(features)
     given = [[*model.tokenizer.sot_sequence("en", "transcribe", timestamps=True), 400, 370, 452]]
-    expected = model.logits(encoded, given)
+
+    @torch.inference_mode()
+    def logits(encoded: EncodedWindows) -> Tensor:
+        state = DecoderState(DecoderWeights(model.net), encoded.hidden, 8)  # laid out anew: weights change
+        return state.logits(state.advance(torch.tensor(given)))
+
+    expected = logits(encoded)
     unnoticed = []
     for name, parameter in model.net.named_parameters():
         before = parameter.data.clone()
         parameter.data.mul_(0.5)
-        moved = np.abs(model.logits(model.encode(features) if "encoder." in name else encoded, given) - expected).max()
+        moved = (logits(model.encode(features) if "encoder." in name else encoded) - expected).abs().max().item()
         parameter.data.copy_(before)
         if moved <= LOGITS:
             unnoticed.append((name, moved))
@@ -153,7 +163,7 @@ def run_steps(device: str, timestamps: bool) -> int:
         hidden = torch.zeros(3, 1500, 64)
         prompt = torch.zeros(3, 4, dtype=torch.int64)
     rules = WhisperRules(51_865, 50_257, 50_363, 50_364, suppress=(1, 2), suppress_first=(220,), timestamps=timestamps)
-    state = net.start(hidden, 16)
+    state = DecoderState(DecoderWeights(net), hidden, 16)
     chooser = rules.start(3, torch.device(device))
     bias = rules.bias(torch.device(device), torch.float32)
     with NoHostSynchronisation(), torch.inference_mode():

@@ -17,6 +17,7 @@ from voxport.errors import AudioError, UnsupportedOptionError
 from voxport.features import WhisperFeatures as WhisperFeatureExtractor
 from voxport.models.identity import model_identity
 from voxport.models.whisper.checkpoint import dimensions, load_network, read_json
+from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voxport.devices import Device
-    from voxport.models.whisper.net import DecoderState, Whisper
+    from voxport.models.whisper.net import Whisper
 
 MAX_TOKENS = 224
 """Of a window, openai/whisper's limit: half of the decoder's positions."""
@@ -86,6 +87,7 @@ class WhisperModel:
         self.tokenizer = tokenizer
         self._torch_device = device.torch_device
         self._torch_dtype = getattr(torch, dtype)
+        self._weights = DecoderWeights(net)
         self._extractor = WhisperFeatureExtractor(net.dims.n_mels)
         supports = {"timestamps", "no_speech"}
         if tokenizer.multilingual:
@@ -166,7 +168,7 @@ class WhisperModel:
         if not self.tokenizer.multilingual:
             raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
         with torch.inference_mode():
-            state = self.net.start(encoded.hidden, 1)
+            state = self.start(encoded, 1)
             first = torch.full((len(encoded), 1), self.tokenizer.sot, device=self._torch_device)
             logits = state.logits(state.advance(first)[:, 0])
             return self._languages_from(logits)
@@ -177,7 +179,7 @@ class WhisperModel:
             raise UnsupportedOptionError("Whisper's logits need the tokens that come before them")
         with torch.inference_mode():
             given = torch.tensor(tokens, device=self._torch_device)
-            state = self.net.start(encoded.hidden, given.shape[1])
+            state = self.start(encoded, given.shape[1])
             logits: FloatArray = state.logits(state.advance(given)).cpu().numpy()
             return logits
 
@@ -204,6 +206,10 @@ class WhisperModel:
                 hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}",
             )
 
+    def start(self, encoded: EncodedWindows, max_length: int) -> DecoderState:
+        """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included."""
+        return DecoderState(self._weights, encoded.hidden, max_length)
+
     # Decoding --------------------------------------------------------------------------------------------------------
 
     def _decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
@@ -214,7 +220,7 @@ class WhisperModel:
         prompts = [tokenizer.sot_sequence(language, options.task, options.timestamps) for language in languages]
         prompt = torch.tensor(prompts, device=self._torch_device)
         limit = min(limit, self.net.dims.max_target - prompt.shape[1])
-        state = self.net.start(encoded.hidden, prompt.shape[1] + limit)
+        state = self.start(encoded, prompt.shape[1] + limit)
         hidden = state.advance(prompt)
         no_speech = self._no_speech(state, hidden)
         rules = WhisperRules(
