@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import struct
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import WhisperConfig
 
+from voxport.models.convert import convert
 from voxport.tokenizer import byte_alphabet
 from whisper_folders import random_state
 
@@ -177,3 +180,41 @@ def ctranslate2_bytes(
 
 TIED = {"decoder/projection/weight": "decoder/embeddings/weight"}
 """The alias that CTranslate2 writes for the tied output projection."""
+
+
+HEADS = (2, 4)
+"""Of encoder and decoder in the shape SMALL."""
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+
+
+def never(carrier: Carrier) -> Path:
+    raise AssertionError(f"{carrier.name} was fetched")
+
+
+def save_ctranslate2(folder: Path, state: State, tokenizer: Path | None = None, **config: Any) -> Path:
+    """A CTranslate2 folder of the shape SMALL."""
+    folder.mkdir()
+    (folder / "model.bin").write_bytes(ctranslate2_bytes(ctranslate2_variables(state, *HEADS), TIED))
+    (folder / "config.json").write_text(json.dumps(config))
+    if tokenizer is not None:
+        shutil.copy(tokenizer / "tokenizer.json", folder)
+    return folder
+
+
+def save_huggingface(folder: Path, state: State, *, like: Path | None = None, **changes: Any) -> Path:
+    """A Hugging Face folder of the shape SMALL; with the tokenizer of `like`."""
+    folder.mkdir()
+    vocabulary = len(state["model.decoder.embed_tokens.weight"])
+    config = {"model_type": "whisper", "vocab_size": vocabulary, "torch_dtype": "float16", **SMALL, **changes}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    for name in TOKENIZER_FILES if like else ():
+        shutil.copy(like / name, folder)
+    return folder
+
+
+def converted(source: Path, destination: Path, fetch_member: Callable[[Carrier], Path] = never) -> Path:
+    destination.mkdir()
+    convert(source, destination, fetch_member)
+    return destination

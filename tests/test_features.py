@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxport.errors import AudioError
-from voxport.features import FRAMES, HOP_LENGTH, N_SAMPLES, WhisperFeatures, log_mel, mel_filters
+from voxport.features import FRAMES, HOP_LENGTH, N_SAMPLES, LogMelExtractor, log_mel, mel_filters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,13 +119,13 @@ def test_padding_by_hand_moves_nothing(length: int, padding: int) -> None:
 @pytest.mark.parametrize("n_mels", [80, 128])
 def test_batch_is_one_at_a_time(n_mels: int) -> None:
     windows = [SIGNALS[name] for name in ("noise", "silence", "30 s of tones", "one sample", "empty")]
-    features = WhisperFeatures(n_mels)(windows)
+    features = LogMelExtractor(n_mels)(windows)
     assert features.shape == (5, n_mels, FRAMES)
     assert features.flags.c_contiguous
     for window, found in zip(windows, features, strict=True):
         np.testing.assert_array_equal(found, log_mel(window, n_mels))
-    np.testing.assert_array_equal(WhisperFeatures(n_mels)(windows), features)
-    assert WhisperFeatures(n_mels)([]).shape == (0, n_mels, FRAMES)
+    np.testing.assert_array_equal(LogMelExtractor(n_mels)(windows), features)
+    assert LogMelExtractor(n_mels)([]).shape == (0, n_mels, FRAMES)
 
 
 def test_the_samples_given_are_left_alone() -> None:
@@ -141,7 +141,7 @@ def test_windows_that_are_too_long_are_refused() -> None:
     assert caught.value.code == "audio_window"
     assert caught.value.hint is not None
     with pytest.raises(AudioError, match="45") as caught:
-        WhisperFeatures()([np.zeros(100, np.float32), np.zeros(45 * 16_000, np.float32)])
+        LogMelExtractor()([np.zeros(100, np.float32), np.zeros(45 * 16_000, np.float32)])
     assert caught.value.code == "audio_window"
 
 

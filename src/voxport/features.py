@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from voxport.types import FloatArray
 
-__all__ = ["FRAMES", "HOP_LENGTH", "N_FFT", "N_SAMPLES", "SAMPLE_RATE", "WhisperFeatures", "log_mel", "mel_filters"]
+__all__ = ["FRAMES", "HOP_LENGTH", "N_FFT", "N_SAMPLES", "SAMPLE_RATE", "LogMelExtractor", "log_mel", "mel_filters"]
 
 SAMPLE_RATE = 16_000
 N_FFT = 400
@@ -49,7 +49,7 @@ _BANDS = 4
 """Groups of neighbouring filters; each multiplies only the bins that it covers."""
 
 
-class WhisperFeatures:
+class LogMelExtractor:
     """Whisper's front end for a batch of windows.
 
     Args:

@@ -14,7 +14,7 @@ from voxport.decoding.repetition import compression_ratio, find_loop
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.decoding.whisper_segments import split_segments
 from voxport.errors import AudioError, UnsupportedOptionError
-from voxport.features import WhisperFeatures as WhisperFeatureExtractor
+from voxport.features import LogMelExtractor
 from voxport.models.identity import model_identity
 from voxport.models.whisper.checkpoint import dimensions, load_network, read_json
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
@@ -88,7 +88,7 @@ class WhisperModel:
         self._torch_device = device.torch_device
         self._torch_dtype = getattr(torch, dtype)
         self._weights = DecoderWeights(net)
-        self._extractor = WhisperFeatureExtractor(net.dims.n_mels)
+        self._extractor = LogMelExtractor(net.dims.n_mels)
         supports = {"timestamps", "no_speech"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
