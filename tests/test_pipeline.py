@@ -151,6 +151,34 @@ def test_speech_that_the_model_passed_over_is_decoded_again() -> None:
     assert len(run(model, [region(0, 20, speech=[(0.5, 9), (12, 13)])])) == 1
 
 
+JUMPED = Hypothesis("", (), (Segment(0, None, 0.0, 17.5, " Go somewhere.", tokens=(50364, 1, 2, 3, 4, 50964)),))
+"""Six tokens over a whole window."""
+
+
+def test_a_segment_that_jumps_over_speech_ends_where_its_words_may_end() -> None:
+    """Seen with tiny.en: five words, then the times go to the window's end, and fifty words are gone."""
+    model = Recorder()
+    model.script[0] = JUMPED
+    speech = [(0.2, 0.8), (1.0, 2.2), (3.0, 9.0), (9.5, 17.5)]
+    segments = run(model, [region(0, 20, speech=speech)])
+    assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 2.2), (" 3", 3, 20)]
+
+
+@pytest.mark.parametrize(
+    "speech",
+    [
+        [(0.2, 2.2), (12.0, 17.5)],  # most of it is a pause
+        [(0.2, 17.5)],  # no pause to go back to
+    ],
+    ids=["little speech", "no pause"],
+)
+def test_a_long_segment_that_jumps_over_nothing_stays(speech: list[tuple[float, float]]) -> None:
+    model = Recorder()
+    model.script[0] = JUMPED
+    segments = run(model, [region(0, 20, speech=speech)])
+    assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 17.5)]
+
+
 def test_a_window_that_brings_nothing_on_ends_the_region() -> None:
     model = Recorder()
     model.script[0] = said(" stuck", 0.0, 0.1, resume=0.1)

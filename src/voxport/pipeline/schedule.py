@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from voxport.types import Audio, DecodingOptions, Hypothesis, Segment
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from voxport.models import ASRModel
     from voxport.pipeline.regions import RegionAudio
+    from voxport.windows import Region
 
 LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
@@ -23,6 +24,13 @@ LEAST_REST = 0.3
 
 UNHEARD = 1.5
 """Speech (seconds) after the last segment that the model passed over, though it said that it was done."""
+
+SPARSE_SPEECH, SPARSE_TOKENS = 8.0, 0.75
+"""A segment over at least so much speech (seconds), with fewer tokens than this to a second of it: the model heard the
+beginning and then jumped to the end. Slow speech has two tokens to a second, and more."""
+
+FAST_TOKENS = 4.0
+"""To a second of speech: the beginning that such a segment did hear is taken to be as long as its tokens need."""
 
 LEAST_STEP = 0.5
 """A window must bring the region on by this much (seconds), or the rest of it counts as done."""
@@ -127,6 +135,12 @@ def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
         shifted = replace(
             segment, seek=round(start * 100), start=min(start + segment.start, end), end=min(start + segment.end, end)
         )
+        heard_until = _jump(shifted, region)
+        if heard_until is not None:
+            before, following = heard_until
+            job.segments.append(replace(shifted, end=before))
+            job.position = following
+            return
         job.segments.append(shifted)
     following = end
     if hypothesis.resume is not None:
@@ -139,3 +153,24 @@ def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
         following = end
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
+
+
+def _jump(segment: Segment, region: Region) -> tuple[float, float] | None:
+    """Where a segment that passes over most of its speech ends, and where what it passed over begins, or None.
+
+    Both are ends of a pause, so no word is cut.
+    """
+    pieces = [
+        (max(span.start, segment.start), min(span.end, segment.end))
+        for span in region.speech
+        if span.start < segment.end and span.end > segment.start
+    ]
+    speech = sum(end - start for start, end in pieces)
+    if not segment.tokens or speech < SPARSE_SPEECH or len(segment.tokens) >= SPARSE_TOKENS * speech:
+        return None
+    heard = 0.0
+    for (start, end), (following, _) in pairwise(pieces):
+        heard += end - start
+        if heard >= max(LEAST_STEP, len(segment.tokens) / FAST_TOKENS):
+            return end, following
+    return None
