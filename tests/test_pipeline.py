@@ -151,6 +151,17 @@ def test_speech_that_the_model_passed_over_is_decoded_again() -> None:
     assert len(run(model, [region(0, 20, speech=[(0.5, 9), (12, 13)])])) == 1
 
 
+def test_speech_between_two_segments_is_decoded_again() -> None:
+    model = Recorder()
+    two = (Segment(0, None, 0.0, 5.0, " first"), Segment(1, None, 9.0, 20.0, " second"))
+    model.script[0] = Hypothesis("", (), two)
+    segments = run(model, [region(0, 20, speech=[(0.5, 5.2), (5.6, 7.5), (9, 19)])])
+    assert [(s.text, s.start, s.end) for s in segments] == [(" first", 0, 5), (" 5", 5, 20)]
+    model.script[0] = Hypothesis("", (), two)
+    segments = run(model, [region(0, 20, speech=[(0.5, 5.2), (5.6, 6.5), (9, 19)])])
+    assert [(s.text, s.start, s.end) for s in segments] == [(" first", 0, 5), (" second", 9, 20)]
+
+
 JUMPED = Hypothesis("", (), (Segment(0, None, 0.0, 17.5, " Go somewhere.", tokens=(50364, 1, 2, 3, 4, 50964)),))
 """Six tokens over a whole window."""
 

@@ -23,7 +23,7 @@ LEAST_REST = 0.3
 """Speech (seconds) left in a region that is worth another window. Less is the tail of the last word."""
 
 UNHEARD = 1.5
-"""Speech (seconds) after the last segment that the model passed over, though it said that it was done."""
+"""Speech (seconds) between two segments, or after the last, that the model passed over without a word."""
 
 SPARSE_SPEECH, SPARSE_TOKENS = 8.0, 0.75
 """A segment over at least so much speech (seconds), with fewer tokens than this to a second of it: the model heard the
@@ -130,29 +130,40 @@ class Scheduler:
 def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
     """Add a window's segments to its region, and move on to where the next window begins."""
     start, region = job.position, job.audio.region
-    for segment in hypothesis.segments:
-        # A time beyond the window's audio is in its padding.
-        shifted = replace(
+    # A time beyond the window's audio is in its padding.
+    segments = [
+        replace(
             segment, seek=round(start * 100), start=min(start + segment.start, end), end=min(start + segment.end, end)
         )
-        heard_until = _jump(shifted, region)
-        if heard_until is not None:
-            before, following = heard_until
-            job.segments.append(replace(shifted, end=before))
-            job.position = following
-            return
-        job.segments.append(shifted)
+        for segment in hypothesis.segments
+    ]
+    kept, passed_over = _heard(segments, region)
+    job.segments += kept
     following = end
-    if hypothesis.resume is not None:
+    if passed_over is not None:
+        following = passed_over
+    elif hypothesis.resume is not None:
         following = start + hypothesis.resume
-    elif hypothesis.segments:
-        last = start + hypothesis.segments[-1].end
-        if region.speech_after(last) >= UNHEARD:
-            following = last
+    elif kept and region.speech_after(kept[-1].end) >= UNHEARD:
+        following = kept[-1].end
     if following - start < LEAST_STEP:
         following = end
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
+
+
+def _heard(segments: list[Segment], region: Region) -> tuple[list[Segment], float | None]:
+    """The segments up to where a window passed over speech, and where that begins; all and None if it didn't."""
+    kept: list[Segment] = []
+    for segment in segments:
+        if kept and region.speech_after(kept[-1].end) - region.speech_after(segment.start) >= UNHEARD:
+            return kept, kept[-1].end
+        jump = _jump(segment, region)
+        if jump is not None:
+            ending, passed_over = jump
+            return [*kept, replace(segment, end=ending)], passed_over
+        kept.append(segment)
+    return kept, None
 
 
 def _jump(segment: Segment, region: Region) -> tuple[float, float] | None:
