@@ -117,7 +117,9 @@ class CommandParser(argparse.ArgumentParser):
             raise UsageError(f"unexpected argument {argument!r}", hint=f"see `{self.prog} --help`")
         name = argument.partition("=")[0]
         known = [option for option in self._option_string_actions if option.startswith("--")]
-        hint = nearest(name, known) or f"`{self.prog} --help` lists the options"
+        alike = [option for option in known if re.fullmatch(r"-[a-z]", name) and option.startswith(f"-{name}")]
+        hint = f"did you mean {' or '.join(alike)}?" if alike else nearest(name, known)
+        hint = hint or f"`{self.prog} --help` lists the options"
         raise UsageError(f"unknown option {name!r}", hint=hint)
 
 
