@@ -273,6 +273,21 @@ def test_channels_are_mixed_chosen_or_split() -> None:
     assert texts("split") == [("2", 0), ("6", 1)]
 
 
+def test_split_channels_come_out_side_by_side_while_they_are_heard() -> None:
+    stereo = np.full((RATE * 600, 2), 0.002, np.float32)
+    options = PipelineOptions(vad=False, channels="split", batch_size=1, language="en")
+    transcription = Transcription((stereo, RATE), Recorder(), options)
+    segments = iter(transcription)
+    first = [next(segments) for _ in range(4)]
+    assert [segment.channel for segment in first] == [0, 1, 0, 1]
+    assert [segment.id for segment in first] == [0, 1, 2, 3]
+    assert transcription.position < 100
+    following = list(segments)
+    starts = [segment.start for segment in (*first, *following)]
+    assert starts == sorted(starts)
+    assert following[-1].end == pytest.approx(600)
+
+
 def test_a_part_can_be_kept() -> None:
     samples = np.full(RATE * 200, 0.001, np.float32)
     transcription = Transcription((samples, RATE), Recorder(), PipelineOptions(vad=False, batch_size=1, language="en"))

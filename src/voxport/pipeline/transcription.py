@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import time
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +16,7 @@ from voxport.types import DecodingOptions, Segment, Transcript
 from voxport.windows import CutOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from voxport.audio import AudioInput
     from voxport.models import ASRModel
@@ -41,9 +43,7 @@ class Transcription:
         self.duration: float | None = None
         self.position = 0.0
         self.warnings: list[str] = []
-        check = getattr(model, "check", None)
-        if check is not None:
-            check(self._decoding)
+        model.check(self._decoding)
 
     def __iter__(self) -> Iterator[Segment]:
         started = time.perf_counter()
@@ -56,16 +56,21 @@ class Transcription:
 
     def _run(self, source: AudioSource) -> Iterator[Segment]:
         if self._options.channels != "split":
-            yield from self._channel(source, self._options.channels, None)
+            for segment in self._channel(source, self._options.channels, None):
+                yield self._numbered(segment)
             return
-        merged: list[Segment] = []
-        for channel in range(source.channel_count):
-            merged += self._channel(source, channel, channel)
-        self._segments.clear()
-        for segment in sorted(merged, key=lambda segment: segment.start):
-            yield self._numbered(segment)
+        # Side by side, so that a conversation comes out as it was held, and while it is heard.
+        with ExitStack() as stack:
+            channels = [
+                stack.enter_context(closing(self._channel(source, channel, channel)))
+                for channel in range(source.channel_count)
+            ]
+            for segment in heapq.merge(*channels, key=lambda segment: segment.start):
+                yield self._numbered(segment)
 
-    def _channel(self, source: AudioSource, channels: int | Literal["mix"], label: int | None) -> Iterator[Segment]:
+    def _channel(
+        self, source: AudioSource, channels: int | Literal["mix"], label: int | None
+    ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
             reader = RegionReader(
@@ -76,7 +81,7 @@ class Transcription:
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
-                    yield self._numbered(replace(segment, channel=label))
+                    yield replace(segment, channel=label)
                 self.duration = self.position = reader.seconds_read
             finally:
                 self._language = self._language or scheduler.language
