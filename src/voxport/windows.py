@@ -23,7 +23,8 @@ class CutOptions:
     """How speech is packed into regions.
 
     Fuller windows give Whisper more context, and fewer of them cost less. The row to choose the numbers by is the
-    joined recording of many speakers in benchmarks/accuracy.py.
+    joined recording of many speakers in benchmarks/accuracy.py, in several orders: between 15 and 22 seconds the errors
+    of tiny.en and base differ by chance only, from 26 on there are more, and so with more padding.
 
     Attributes:
         max_seconds: the model's window.
@@ -34,7 +35,7 @@ class CutOptions:
     """
 
     max_seconds: float = 30.0
-    min_seconds: float = 22.0
+    min_seconds: float = 15.0
     padding: float = 0.2
     max_pause: float = 8.0
 
