@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from recordings import DEFAULT_MANIFEST, Recording, join, joinable, read_manifest
+from recordings import DEFAULT_MANIFEST, Recording, join, joinable, orders, read_manifest
 from scoring import Normalizer
 from verdicts import ERROR_MARGIN, LEAST_UNITS, NONSPEECH, RELATIVE_MARGIN, Row, judge
 from weights import Weights, add_model_options, gather
@@ -57,6 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reuse", type=Path, metavar="JSON", help="take the peers' texts from an earlier result")
     parser.add_argument("--no-information", action="store_true", help="leave out the columns that are information only")
     parser.add_argument("--no-joined", action="store_true", help="leave out the row of the joined long recording")
+    parser.add_argument("--joined-orders", type=int, default=1, help="join it in so many orders, all in the one row")
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", default="accuracy", help="name of the result files")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
@@ -82,7 +83,10 @@ def main() -> int:
     reuse = json.loads(arguments.reuse.read_text(encoding="utf-8")) if arguments.reuse else {}
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.no_joined and joinable(recordings):
-            recordings.append(join(joinable(recordings), Path(folder) / "joined-real-en.flac"))
+            recordings += [
+                join(order, Path(folder) / f"joined-real-en{f'-{seed}' if seed else ''}.flac")
+                for seed, order in enumerate(orders(joinable(recordings), arguments.joined_orders))
+            ]
         models = gather(arguments, pythons, engines)
         answers: Answers = {}
         facts: dict[str, Any] = {}

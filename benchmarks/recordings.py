@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,3 +90,11 @@ def joinable(recordings: list[Recording]) -> list[Recording]:
         for recording in recordings
         if recording.kind == "real" and recording.language == "en" and recording.group != "digits"
     ]
+
+
+def orders(recordings: list[Recording], count: int) -> list[list[Recording]]:
+    """The recordings as they are, and shuffled with the seeds from 1 on: `count` orders in all."""
+    shuffled = [list(recordings) for _ in range(count)]
+    for seed, order in enumerate(shuffled[1:], start=1):
+        random.Random(seed).shuffle(order)
+    return shuffled

@@ -23,7 +23,7 @@ class CutOptions:
     """How speech is packed into regions.
 
     Fuller windows give Whisper more context, and fewer of them cost less. The row to choose the numbers by is the
-    joined recording of many speakers in benchmarks/accuracy.py, in several orders: between 15 and 22 seconds the errors
+    joined recording of many speakers in benchmarks/accuracy.py, in three orders: between 15 and 22 seconds the errors
     of tiny.en and base differ by chance only, from 26 on there are more, and so with more padding.
 
     Attributes:
