@@ -42,7 +42,7 @@ def expected(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, add: Te
 @pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("behind", ["nothing", "gelu", "add"])
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("height", [64, 192, 201])
+@pytest.mark.parametrize("height", [10, 64, 192, 201])
 @pytest.mark.parametrize("rows", [(1, 1), (1, 4), (3, 1), (8, 1), (2, 300)])
 def test_linear(rows: tuple[int, int], height: int, biased: bool, behind: str) -> None:
     x, weight = draw(*rows, WIDTH), draw(height, WIDTH)

@@ -92,11 +92,8 @@ class StepLinear:
         """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""
         height, width = self._weight.shape
         whole = height - height % _PARTS
-        if (
-            not self._weight.is_cpu
-            or self._weight.dtype != torch.float32
-            or (self._bias is not None and whole < height)
-        ):
+        fits = whole == height or (whole > 0 and self._bias is None)
+        if not fits or not self._weight.is_cpu or self._weight.dtype != torch.float32:
             return None, None, None
         bias = None if self._bias is None else self._bias.view(_PARTS, -1, 1)
         return self._weight[:whole].view(_PARTS, -1, width), bias, self._weight[whole:] if whole < height else None
