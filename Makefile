@@ -71,4 +71,4 @@ bench: $(VENV)/.installed  ## Accuracy, speed and cold start beside other engine
 	$(BIN)/python benchmarks/cold_start.py
 
 clean:  ## Remove what make made here (models stay in VOXPORT_HOME)
-	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,6 +12,8 @@ from fakes.environment import files_under, isolate
 from fakes.hub import COMMIT, FakeHub
 from fakes.modelscope import FakeModelScope
 from voxport import cli
+from voxport.cli.models import SOURCE_NAMES
+from voxport.models.hub import catalog
 from voxport.models.hub.progress import BarProgress, LineProgress, SilentProgress, megabytes, terminal_progress
 
 if TYPE_CHECKING:
@@ -51,6 +53,21 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "ours.pt"
     path.write_bytes(b"weights")
     return path
+
+
+def test_the_sources_it_names_are_all_there_are() -> None:
+    assert SOURCE_NAMES == catalog.SOURCES
+
+
+def test_pulling_into_a_file_fails_before_anything_is_fetched(shell: Shell, checkpoint: Path) -> None:
+    shell("pull", "whisper-tiny.en", "--source", "index", "-d", checkpoint, expect=2)
+    assert f"{checkpoint} is a file, not a folder" in shell.error
+    assert checkpoint.read_bytes() == b"weights"
+
+
+def test_a_home_that_nobody_has(shell: Shell) -> None:
+    shell("show", "~nobody-lives-here/model", expect=2)
+    assert "~nobody-lives-here/model" in shell.error
 
 
 def cache_model(tmp_path: Path, repository: str = "openai--whisper-tiny") -> Path:

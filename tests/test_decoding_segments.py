@@ -21,6 +21,7 @@ CASES = {
     "a pause between segments": ([at(1), 1, at(2), at(4), 2, at(6), at(6)], [(1, 2, 3), (4, 6, 3)], 6.0),
     "no timestamps at all": ([1, 2, 3], [(0, 10, 3)], None),
     "a start, no end": ([at(0.4), 1, 2], [(0.4, 10, 3)], None),
+    "a start in the padding, no end": ([at(12), 1, 2], [(0, 10, 3)], None),
     "nothing": ([], [(0, 10, 0)], None),
 }
 

@@ -190,10 +190,27 @@ def test_a_long_segment_that_jumps_over_nothing_stays(speech: list[tuple[float, 
     assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 17.5)]
 
 
-def test_a_window_that_brings_nothing_on_ends_the_region() -> None:
+@pytest.mark.parametrize(
+    ("speech", "following"),
+    [([(0.1, 2.0), (2.5, 19.0)], 2.5), ([(0.1, 19.0)], 5.0)],
+    ids=["to the next word after a pause", "not far"],
+)
+def test_behind_a_window_that_brings_nothing_on_decoding_goes_on(
+    speech: list[tuple[float, float]], following: float
+) -> None:
     model = Recorder()
     model.script[0] = said(" stuck", 0.0, 0.1, resume=0.1)
-    assert [segment.text for segment in run(model, [region(0, 20)])] == [" stuck"]
+    segments = run(model, [region(0, 20, speech=speech)])
+    assert [(s.start, s.end) for s in segments] == [(0, 0.1), (following, 20)]
+
+
+def test_what_was_passed_over_at_the_very_beginning_costs_no_other_segment() -> None:
+    """Hearing it again would begin at the same place: the later segments are kept."""
+    model = Recorder()
+    two = (Segment(0, None, 0.0, 0.4, " first"), Segment(1, None, 9.0, 20.0, " second"))
+    model.script[0] = Hypothesis("", (), two)
+    segments = run(model, [region(0, 20, speech=[(0.1, 4.0), (9, 19)])])
+    assert [s.text for s in segments] == [" first", " second"]
 
 
 def test_times_stay_inside_the_window() -> None:

@@ -142,6 +142,24 @@ def test_a_damaged_record_is_named() -> None:
         store.list_models()
 
 
+def test_a_damaged_record_keeps_no_other_model_back_and_can_be_removed() -> None:
+    placed, other = put(), put("other")
+    (placed.path / "voxport.json").write_text("{")
+    found = store.find("other")
+    assert found is not None
+    assert found.path == other.path
+    assert [model.path for model in store.remove("ours")] == [placed.path]
+    assert [model.name for model in store.list_models()] == ["other"]
+
+
+def test_a_home_below_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VOXPORT_HOME", str(tmp_path / "file/home"))
+    with pytest.raises(ModelError, match="Not a directory") as caught, store.locked("ours"):
+        pass
+    assert "VOXPORT_HOME" in str(caught.value.hint)
+
+
 def test_a_folder_put_there_by_hand_counts(home: Path) -> None:
     write_folder(home / "models/mine" / ("d" * 12), model_files())
     found = store.find("mine")

@@ -2,7 +2,7 @@
 
 Requests, by their ``op``:
 
-* ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, dtype}``.
+* ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, seconds}``.
 * ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds}`` (and ``stages``: seconds by stage, if known).
 * ``quit``.
 

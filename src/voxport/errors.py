@@ -11,7 +11,7 @@
     │   ├── ModelFormatError          files that are damaged, incomplete or of an unknown kind
     │   ├── GatedModelError           terms to accept first
     │   ├── DownloadError             the network said no, or stopped half-way
-    │   ├── DigestError               bytes that are not what they should be
+    │   │   └── DigestError           bytes that are not what they should be
     │   └── OfflineError              needs the network, and --offline forbids it
     ├── AudioError            one recording can't be read; others go on                             exit 1
     ├── DecodingError         the model's output can't be trusted (non-finite values)               exit 1

@@ -75,8 +75,8 @@ class Segment:
         no_speech_prob: probability of "no speech" at the window's first step.
         words: with times, or None where they were not asked for.
         channel: the channel this was said on with ``channels="split"``, else None.
-        flags: what a reader should know: ``"repetition"`` (a loop was detected and cut), ``"truncated"`` (the window
-            reached the model's token limit).
+        flags: what a reader should know: ``"repetition"`` (a loop was cut, or the text compresses as only a loop's
+            does), ``"truncated"`` (the window reached the model's token limit).
     """
 
     id: int
@@ -152,7 +152,7 @@ class ModelInfo:
         family: the Hugging Face model type, e.g. "whisper".
         identity: sha256 over the weights (`voxport.models.identity`), hex.
         path: the folder it was loaded from.
-        random_weights: True for a model made by `models import --random`: its text means nothing.
+        random_weights: True where config.json says ``voxport_random_weights``: made for tests, its text means nothing.
     """
 
     name: str
@@ -167,7 +167,7 @@ class Transcript:
     """What was said in one recording, and by what means that was found.
 
     Attributes:
-        file: the input's name as given, "-" for standard input, None for an array.
+        file: the input's name as given, "-" for standard input, None for what has no name (arrays, bytes).
         text: all segments' text, joined.
         language: code; None where none was asked for and there is no speech to detect it from.
         duration: of the recording, seconds.

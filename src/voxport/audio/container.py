@@ -179,7 +179,7 @@ class Container:
         if not 1 <= channels <= limits.max_channels:
             raise AudioError(
                 f"{self.what} claims {channels} channels; 1 to {limits.max_channels} are taken",
-                hint="its header may be forged or damaged; AudioLimits.max_channels raises the limit",
+                hint="its header may be forged or damaged",
                 code="audio_limit",
             )
         if not limits.min_sample_rate <= rate <= limits.max_sample_rate:

@@ -175,7 +175,7 @@ class Decoder:
             length = f"{most / 3600:g} hours" if most >= 3600 else f"{most:g} s"
             raise AudioError(
                 f"{self._container.what} holds more than {length} of sound",
-                hint="cut it into parts, or raise AudioLimits.max_seconds",
+                hint="cut it into parts",
                 code="audio_limit",
             )
 

@@ -189,7 +189,7 @@ class AudioSource:
                 if size > self._limits.max_spool_bytes:
                     raise AudioError(
                         f"{self.describe()} goes on after {self._limits.max_spool_bytes} bytes",
-                        hint="save it to a file first, or compress it (flac), or raise AudioLimits.max_spool_bytes",
+                        hint="save it to a file first, or compress it (flac)",
                         code="audio_limit",
                     )
                 if file is None and size > _SPOOL_IN_MEMORY:

@@ -41,7 +41,7 @@ examples:
 exit codes:
   0  done
   1  some inputs failed, or results can't be written; the rest is done
-  2  wrong usage, or the machine or the model is not ready: nothing was done
+  2  wrong usage, or the machine or the model is not ready
   130  interrupted; what was done is kept
 
 Results go to standard output, everything else to standard error."""

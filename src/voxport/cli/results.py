@@ -100,17 +100,12 @@ class JSONLines:
 
 
 class ResultFiles:
-    """One file for each recording and format. What was done of an interrupted one goes to ``NAME.partial.FORMAT``.
-
-    Attributes:
-        written: paths of the finished files.
-    """
+    """One file for each recording and format. What was done of an interrupted one goes to ``NAME.partial.FORMAT``."""
 
     def __init__(self, names: Sequence[str], folder: Path, formats: Sequence[str]) -> None:
         self._folder = folder
         self._formats = formats
         self._stems = output_stems(names, taken=_inputs_in_the_way(names, folder, formats))
-        self.written: list[Path] = []
 
     def begin(self, index: int) -> None:
         pass
@@ -119,7 +114,7 @@ class ResultFiles:
         pass
 
     def finish(self, index: int, transcript: Transcript) -> None:
-        self.written.extend(self._write(self._stems[index], transcript))
+        self._write(self._stems[index], transcript)
 
     def fail(self, index: int, error: VoxportError, partial: Transcript | None = None) -> str | None:
         if partial is None:

@@ -27,7 +27,7 @@ __all__ = ["add_parser", "run"]
 DEFAULT_MODEL = "whisper-base"
 
 DESCRIPTION = """\
-Transcribe recordings: wav flac mp3 m4a ogg opus webm mp4, any rate, any length.
+Transcribe recordings: wav flac mp3 m4a ogg opus webm mp4, any usual rate, up to 24 hours.
 The text appears on standard output while the work goes on; with -o it goes to files."""
 
 EPILOG = """\

@@ -68,4 +68,6 @@ def _whole_window(
         start = (times[0] - timestamp_begin) * TIME_PRECISION
     if times and times[-1] != timestamp_begin and not (len(times) == 1 and is_time[0]):
         end = (times[-1] - timestamp_begin) * TIME_PRECISION
+    if start >= end:  # said to begin in the padding: its words are real all the same
+        start = 0.0
     return [TimedTokens(start, end, tuple(tokens))], None

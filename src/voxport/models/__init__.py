@@ -117,11 +117,11 @@ def load_model(
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
     chosen = get_device(device)
-    chosen.prepare_process()
-    chosen.set_threads(threads)
     from voxport.models import hub
 
     resolved = hub.resolve(name, source=source, offline=offline, progress=progress)
+    chosen.prepare_process()
+    chosen.set_threads(threads)
     family = _family(resolved.path)
     module, _, attribute = FAMILIES[family].partition(":")
     loader = getattr(import_module(module), attribute)

@@ -1,15 +1,16 @@
 """Matrix products on a CPU, where plain torch calls take longer than the processor needs.
 
-Findings on x86 with torch 2.13 and MKL, each measured by benchmarks/cpu_products.py:
+Findings on x86 with torch 2.13 and MKL, measured by benchmarks/cpu_products.py:
 
 - oneDNN's linear layer, which torch's compiler emits, is faster than `F.linear`'s way through MKL, and GELU or a
   residual addition behind it costs nothing.
 - One row times a matrix is a matter of reading the matrix. MKL does so with all threads and at the memory's speed if
   the matrix is presented as a batch of shorter ones, and with one thread otherwise.
 - A few rows take little longer than one, if the matrix was packed for oneDNN before.
-- One query over many keys, as two products of matrix and vector, takes half the time of the general attention.
+- One query over many keys, as two products of matrix and vector, takes less time than the general attention: two
+  thirds in batches.
 
-Anywhere else every function is the plain torch call.
+Without MKL and oneDNN a linear layer is the plain torch call.
 """
 
 from __future__ import annotations

@@ -33,7 +33,10 @@ FAST_TOKENS = 4.0
 """To a second of speech: the beginning that such a segment did hear is taken to be as long as its tokens need."""
 
 LEAST_STEP = 0.5
-"""A window must bring the region on by this much (seconds), or the rest of it counts as done."""
+"""A window that brings the region on by less than this (seconds) got stuck."""
+
+LONGEST_STEP = 5.0
+"""Where it got stuck, the next window begins at the next pause, but after so much (seconds) at the latest."""
 
 
 @dataclass
@@ -105,10 +108,12 @@ class Scheduler:
         windows = [Audio(job.audio.slice(job.position, end)) for job, end in zip(batch, ends, strict=True)]
         features = self._timed("features", self._model.features, windows)
         encoded = self._timed("encode", self._model.encode, features)
-        if self.language is None and "language_detection" in self._model.supports:
+        # One window alone is asked as it is decoded, which is cheaper than before.
+        if self.language is None and "language_detection" in self._model.supports and len(batch) > 1:
             self.language = self._detect(batch, encoded)
         options = replace(self._options, language=self.language)
         hypotheses = self._timed("decode", self._model.decode, encoded, options)
+        self.language = self.language or hypotheses[0].language
         for job, end, hypothesis in zip(batch, ends, hypotheses, strict=True):
             _take(job, end, hypothesis)
 
@@ -137,7 +142,7 @@ def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
         )
         for segment in hypothesis.segments
     ]
-    kept, passed_over = _heard(segments, region)
+    kept, passed_over = _heard(segments, region, start + LEAST_STEP)
     job.segments += kept
     following = end
     if passed_over is not None:
@@ -147,19 +152,29 @@ def _take(job: Job, end: float, hypothesis: Hypothesis) -> None:
     elif kept and region.speech_after(kept[-1].end) >= UNHEARD:
         following = kept[-1].end
     if following - start < LEAST_STEP:
-        following = end
+        following = _next_start(region, start)
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
 
 
-def _heard(segments: list[Segment], region: Region) -> tuple[list[Segment], float | None]:
-    """The segments up to where a window passed over speech, and where that begins; all and None if it didn't."""
+def _next_start(region: Region, start: float) -> float:
+    """Where to go on behind `start`, where a window got stuck: the next word after a pause, if it is near."""
+    begins = [span.start for span in region.speech if span.start >= start + LEAST_STEP]
+    return min([*begins, start + LONGEST_STEP, region.end])
+
+
+def _heard(segments: list[Segment], region: Region, earliest: float) -> tuple[list[Segment], float | None]:
+    """The segments up to where a window passed over speech, and where that begins; all and None if it didn't.
+
+    Hearing it again must bring the region on, so what is passed over before `earliest` stays as it is.
+    """
     kept: list[Segment] = []
     for segment in segments:
-        if kept and region.speech_after(kept[-1].end) - region.speech_after(segment.start) >= UNHEARD:
+        unheard = region.speech_after(kept[-1].end) - region.speech_after(segment.start) if kept else 0.0
+        if unheard >= UNHEARD and kept[-1].end >= earliest:
             return kept, kept[-1].end
         jump = _jump(segment, region)
-        if jump is not None:
+        if jump is not None and jump[1] >= earliest:
             ending, passed_over = jump
             return [*kept, replace(segment, end=ending)], passed_over
         kept.append(segment)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResolvedModel", "as_folder", "fetch_member", "find_local", "import_model", "pull", "resolve"]
 
-_FATAL_CODES = frozenset({"disk_full", "home_not_writable", "missing_dependency"})
+_FATAL_CODES = frozenset({"disk_full", "home_not_writable"})
 """Errors that another source would only meet again."""
 
 _Attempt = Callable[[str], "ResolvedModel"]
@@ -192,7 +192,10 @@ def import_model(
 def as_folder(name: str) -> Path | None:
     """The path that `name` is, or None if it is a name."""
     looks_like_path = name.startswith(("./", "../", "/", "~")) or name in (".", "..")
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~somebody who has no home here
+        return Path(name)
     if looks_like_path or (name and path.is_dir()) or (path.suffix in (".pt", ".pth") and path.is_file()):
         return path
     return None
@@ -297,6 +300,8 @@ def _fetch_into(
     converted lands all at once, in a new or empty folder.
     """
     direct = source in model.repositories
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file, not a folder", hint="give a folder", code="not_a_directory")
     if not direct and directory.is_dir() and any(directory.iterdir()):
         raise UsageError(f"{directory} is not empty", hint="give a new folder", code="directory_not_empty")
     target = directory if direct else store.downloads_folder(source, model.name)

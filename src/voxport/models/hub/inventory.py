@@ -14,6 +14,7 @@ from voxport.models.hub.model_files import safetensors_files
 from voxport.models.hub.sources import get_source
 from voxport.models.hub.sources.hub_protocol import HubProtocolSource
 from voxport.models.safetensors_file import read_safetensors
+from voxport.tokenizer import WhisperTokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,9 +202,17 @@ def _configuration(folder: Path) -> dict[str, Any]:
         "shape": {key: value for key, value in shape.items() if value is not None},
     }
     if config.get("model_type") == "whisper":
-        languages = generation.get("lang_to_id")
-        facts["languages"] = sorted(token.strip("<|>") for token in languages) if languages else ["en"]
+        facts["languages"] = _languages(folder, generation)
     return facts
+
+
+def _languages(folder: Path, generation: dict[str, Any]) -> list[str]:
+    """Codes: those the generation config publishes, else those the tokenizer has tokens for; English alone has none."""
+    published = generation.get("lang_to_id")
+    if isinstance(published, dict) and published:
+        return sorted(token.strip("<|>") for token in published)
+    tokenizer = WhisperTokenizer.from_folder(folder)
+    return sorted(tokenizer.language_tokens) if tokenizer.multilingual else ["en"]
 
 
 def _weights(folder: Path) -> dict[str, Any]:

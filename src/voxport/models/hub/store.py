@@ -173,10 +173,7 @@ def list_models() -> list[StoredModel]:
     if not root.is_dir():
         return found
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        latest = _latest(folder)
-        revisions = sorted(path for path in folder.iterdir() if path.is_dir() and _REVISION.fullmatch(path.name))
-        revisions.sort(key=lambda path: path.name != latest)
-        found.extend(_read(path, folder.name) for path in revisions)
+        found.extend(_read(path, folder.name) for path in _revisions(folder))
     return found
 
 
@@ -185,8 +182,9 @@ def find(name: str, *, source: str | None = None, revision: str | None = None) -
     folder = models_folder() / folder_name(name)
     if not folder.is_dir():
         return None
-    for model in list_models():
-        if model.path.parent != folder or (source is not None and model.source != source):
+    for path in _revisions(folder):
+        model = _read(path, folder.name)
+        if source is not None and model.source != source:
             continue
         if revision is None or _same_revision(model, revision):
             return model
@@ -196,7 +194,8 @@ def find(name: str, *, source: str | None = None, revision: str | None = None) -
 def remove(name: str) -> list[StoredModel]:
     """Delete every revision of `name` from the store; returns what was deleted. The hub's cache is not touched."""
     folder = models_folder() / folder_name(name)
-    removed = [model for model in list_models() if model.path.parent == folder]
+    # By the folders, not by their records: a damaged record must not keep its model from being removed.
+    removed = [StoredModel(name, path.name, path, {}) for path in _revisions(folder)]
     if removed:
         with store_errors(folder):
             # Out of sight in one step first, so that a half-deleted model is never found.
@@ -223,6 +222,15 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _revisions(folder: Path) -> list[Path]:
+    """A stored model's revisions, the latest first; none if there is no such model."""
+    if not folder.is_dir():
+        return []
+    latest = _latest(folder)
+    revisions = sorted(path for path in folder.iterdir() if path.is_dir() and _REVISION.fullmatch(path.name))
+    return sorted(revisions, key=lambda path: path.name != latest)
 
 
 def _same_revision(model: StoredModel, revision: str) -> bool:
@@ -273,6 +281,12 @@ def store_errors(path: Path) -> Iterator[None]:
             raise ModelError(
                 f"can't write to {getattr(cause, 'filename', None) or path}: {os.strerror(number or 0)}",
                 hint="set VOXPORT_HOME to a folder that you may write to",
+                code="home_not_writable",
+            ) from error
+        if number in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP):
+            raise ModelError(
+                f"can't write to {getattr(cause, 'filename', None) or path}: {os.strerror(number or 0)}",
+                hint="a folder is wanted there: set VOXPORT_HOME, or give another folder",
                 code="home_not_writable",
             ) from error
         raise

@@ -105,6 +105,10 @@ class DecoderState:
         out: Tensor = weights.norm(x)
         return out
 
+    def rewind(self) -> None:
+        """Begin again with the first token; what was computed from the windows stays."""
+        self.position = 0
+
     def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
         """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens."""
         logits = self._weights.vocabulary(hidden).float()

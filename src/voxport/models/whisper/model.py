@@ -168,10 +168,7 @@ class WhisperModel:
         if not self.tokenizer.multilingual:
             raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
         with torch.inference_mode():
-            state = self.start(encoded, 1)
-            first = torch.full((len(encoded), 1), self.tokenizer.sot, device=self._torch_device)
-            logits = state.logits(state.advance(first)[:, 0])
-            return self._languages_from(logits)
+            return self._detect(self.start(encoded, 1))
 
     def logits(self, encoded: EncodedWindows, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
         """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V)."""
@@ -216,11 +213,12 @@ class WhisperModel:
         tokenizer = self.tokenizer
         limit = options.max_tokens or MAX_TOKENS
         rows = len(encoded)
-        languages = self._languages_for(encoded, options)
+        length = len(tokenizer.sot_sequence("en", options.task, options.timestamps))  # in any language
+        limit = min(limit, self.net.dims.max_target - length)
+        state = self.start(encoded, length + limit)
+        languages = self._languages_for(state, options)
         prompts = [tokenizer.sot_sequence(language, options.task, options.timestamps) for language in languages]
         prompt = torch.tensor(prompts, device=self._torch_device)
-        limit = min(limit, self.net.dims.max_target - prompt.shape[1])
-        state = self.start(encoded, prompt.shape[1] + limit)
         hidden = state.advance(prompt)
         no_speech = self._no_speech(state, hidden)
         rules = WhisperRules(
@@ -250,14 +248,18 @@ class WhisperModel:
             )
         ]
 
-    def _languages_for(self, encoded: EncodedWindows, options: DecodingOptions) -> list[str | None]:
+    def _languages_for(self, state: DecoderState, options: DecodingOptions) -> list[str | None]:
         if not self.tokenizer.multilingual:
-            return ["en"] * len(encoded)
+            return ["en"] * state.rows
         if options.language is not None:
-            return [options.language] * len(encoded)
-        return [language for language, _ in self.detect_language(encoded)]
+            return [options.language] * state.rows
+        languages: list[str | None] = [language for language, _ in self._detect(state)]
+        state.rewind()
+        return languages
 
-    def _languages_from(self, logits: Tensor) -> list[tuple[str, float]]:
+    def _detect(self, state: DecoderState) -> list[tuple[str, float]]:
+        first = torch.full((state.rows, 1), self.tokenizer.sot, device=self._torch_device)
+        logits = state.logits(state.advance(first)[:, 0])
         codes = list(self.tokenizer.language_tokens)
         ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
         probabilities, best = logits[:, ids].softmax(dim=-1).max(dim=-1)
@@ -338,10 +340,10 @@ def _generation_rules(
     Fine-tuned and distilled folders often carry no or only half of a generation_config.json.
     """
     suppress = config.get("suppress_tokens")
-    if not isinstance(suppress, list) or not suppress:
+    if not isinstance(suppress, list):  # an empty one is meant: fine-tuned folders often have it
         suppress = list(tokenizer.suppress_tokens)
     first = config.get("begin_suppress_tokens")
-    if not isinstance(first, list) or not first:
+    if not isinstance(first, list):
         first = list(tokenizer.blank_tokens)
     latest = config.get("max_initial_timestamp_index", 50)
     return (

@@ -148,6 +148,8 @@ def _entries(body: Any) -> list[RemoteFile]:
     listed = data.get("Files") if isinstance(data, dict) else data
     if listed is None:
         return []
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise ValueError("the answer is no listing of files")
     files: list[RemoteFile] = []
     for entry in listed:
         if entry.get("Type", "blob") == "tree":

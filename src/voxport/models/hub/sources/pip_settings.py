@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from voxport.errors import MissingDependencyError
+from voxport.errors import DownloadError, MissingDependencyError
 from voxport.models.hub.download import new_session
 
 if TYPE_CHECKING:
@@ -78,8 +78,18 @@ def missing_pip() -> MissingDependencyError:
 
 @functools.cache
 def pip_settings() -> PipSettings:
-    """What ``pip config list`` says for ``pip download``: files, then the download section, then the environment."""
-    return parse_settings(run_pip("config", "list").stdout)
+    """What ``pip config list`` says for ``pip download``: files, then the download section, then the environment.
+
+    Raises:
+        DownloadError: pip's configuration can't be read.
+    """
+    done = run_pip("config", "list")
+    if done.returncode != 0:
+        raise DownloadError(
+            f"`pip config list` failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}",
+            hint="the package index is read as pip is set up: mend its configuration",
+        )
+    return parse_settings(done.stdout)
 
 
 def parse_settings(listing: str) -> PipSettings:
