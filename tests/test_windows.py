@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from voxport.types import Span
 from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
 
-OPTIONS = CutOptions(min_seconds=15.0, padding=0.4)
+OPTIONS = CutOptions(min_seconds=15.0, padding=0.4, edge=0.4)
 
 
 def plan(spans: list[Span], duration: float, pieces: int = 1) -> list[Region]:
@@ -58,6 +58,22 @@ def test_a_pause_is_shared_and_padding_is_bounded() -> None:
     first, second = plan([Span(1.0, 20.0), Span(20.3, 40.0)], 41.0)
     assert (first.start, first.end) == pytest.approx((0.6, 20.15))
     assert (second.start, second.end) == pytest.approx((20.15, 40.4))
+
+
+def edges(spans: list[Span], duration: float) -> list[tuple[float, float]]:
+    planner = RegionPlanner(CutOptions(min_seconds=15.0, padding=0.2, edge=2.0))
+    return [(round(r.start, 3), round(r.end, 3)) for r in (*planner.feed(spans), *planner.finish(duration))]
+
+
+def test_a_short_recording_is_heard_as_it_is() -> None:
+    assert edges([Span(1.5, 4.0), Span(5.0, 9.0)], 10.5) == [(0.0, 10.5)]
+    assert edges([Span(3.0, 4.0)], 9.0) == [(1.0, 6.0)]
+
+
+def test_the_edges_take_what_room_the_window_has() -> None:
+    assert edges([Span(1.0, 29.5)], 31.0) == [(0.0, 30.0)]
+    assert edges([Span(1.0, 20.0), Span(21.0, 45.0)], 45.5) == [(0.0, 20.2), (20.8, 45.5)]
+    assert edges([Span(2.5, 32.2)], 33.0) == [(2.3, 32.4)], "no room: as much padding as anywhere"
 
 
 def test_a_long_silence_parts_regions() -> None:

@@ -7,7 +7,7 @@ model stopped listening in the one before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,12 +31,15 @@ class CutOptions:
         min_seconds: a region is cut at the longest pause between here and `max_seconds`, not at the last one: the
             longer the pause, the surer it lies between sentences.
         padding: at most so much of a pause is kept at each end of a region, so that soft beginnings of words survive.
+        edge: so much of the silence before the recording's first word and after its last is kept, as far as the window
+            has room: a short recording is heard as it is, and the words are those the bare model says.
         max_pause: a longer pause always parts regions: in long silence inside a window models make words up.
     """
 
     max_seconds: float = 30.0
     min_seconds: float = 15.0
     padding: float = 0.2
+    edge: float = 2.0
     max_pause: float = 8.0
 
 
@@ -75,7 +78,9 @@ class RegionPlanner:
         if not self._spans:
             return []
         spans, self._spans = self._spans, []
-        return [self._region(spans, duration)]
+        region = self._region(spans, duration)
+        end = min(spans[-1].end + self._options.edge, region.start + self._options.max_seconds, duration)
+        return [replace(region, end=max(region.end, end))]
 
     @property
     def needed_from(self) -> float | None:
@@ -107,12 +112,17 @@ class RegionPlanner:
     def _region(self, spans: Sequence[Span], limit: float) -> Region:
         start = self._start(spans[0])
         end = min(spans[-1].end + self._options.padding, limit)
+        if not self._previous_end:
+            padded = min(max(spans[0].start - self._options.padding, 0.0), spans[0].start)
+            start = min(padded, max(start, end - self._options.max_seconds))
         self._previous_end = spans[-1].end
         return Region(start, end, tuple(spans))
 
     def _start(self, span: Span) -> float:
-        middle = (self._previous_end + span.start) / 2 if self._previous_end else 0.0
-        return max(span.start - self._options.padding, middle)
+        """Where a region that begins with this span may begin at the earliest."""
+        if not self._previous_end:
+            return max(span.start - self._options.edge, 0.0)
+        return max(span.start - self._options.padding, (self._previous_end + span.start) / 2)
 
 
 def quietest_cut(samples: FloatArray, sample_rate: int, earliest: float, latest: float) -> float:
