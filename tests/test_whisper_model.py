@@ -110,6 +110,7 @@ def test_words_of_a_few_windows(pair: Pair, encoded_pieces: EncodedWindows, opti
 
 
 @pytest.mark.full
+@pytest.mark.timeout(3600)  # the published implementation goes to the token limit wherever it loops
 @pytest.mark.parametrize("options", [PLAIN, TIMED], ids=["plain", "timed"])
 def test_words_of_every_clip(pair: Pair, clips: dict[str, Audio], options: DecodingOptions) -> None:
     """Each side with its own features, encoder and batches; the language is detected where there are several."""
