@@ -70,6 +70,14 @@ def test_a_short_recording_is_heard_as_it_is() -> None:
     assert edges([Span(3.0, 4.0)], 9.0) == [(1.0, 6.0)]
 
 
+def test_an_edge_shorter_than_the_padding_takes_none_of_it_away() -> None:
+    planner = RegionPlanner(CutOptions(padding=0.4, edge=0.0))
+    assert not planner.feed([Span(3.0, 4.0)])
+    assert planner.needed_from == pytest.approx(2.6)
+    (region,) = planner.finish(9.0)
+    assert (region.start, region.end) == pytest.approx((2.6, 4.4))
+
+
 def test_the_edges_take_what_room_the_window_has() -> None:
     assert edges([Span(1.0, 29.5)], 31.0) == [(0.0, 30.0)]
     assert edges([Span(1.0, 20.0), Span(21.0, 45.0)], 45.5) == [(0.0, 20.2), (20.8, 45.5)]

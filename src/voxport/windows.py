@@ -42,6 +42,11 @@ class CutOptions:
     edge: float = 2.0
     max_pause: float = 8.0
 
+    @property
+    def reach(self) -> float:
+        """Seconds before a word that a region may begin, at the most."""
+        return max(self.padding, self.edge)
+
 
 @dataclass(frozen=True)
 class Region:
@@ -113,7 +118,7 @@ class RegionPlanner:
         start = self._start(spans[0])
         end = min(spans[-1].end + self._options.padding, limit)
         if not self._previous_end:
-            padded = min(max(spans[0].start - self._options.padding, 0.0), spans[0].start)
+            padded = max(spans[0].start - self._options.padding, 0.0)
             start = min(padded, max(start, end - self._options.max_seconds))
         self._previous_end = spans[-1].end
         return Region(start, end, tuple(spans))
@@ -121,7 +126,7 @@ class RegionPlanner:
     def _start(self, span: Span) -> float:
         """Where a region that begins with this span may begin at the earliest."""
         if not self._previous_end:
-            return max(span.start - self._options.edge, 0.0)
+            return max(span.start - self._options.reach, 0.0)
         return max(span.start - self._options.padding, (self._previous_end + span.start) / 2)
 
 

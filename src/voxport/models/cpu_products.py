@@ -2,8 +2,8 @@
 
 Findings on x86 with torch 2.13 and MKL, measured by benchmarks/cpu_products.py:
 
-- oneDNN's linear layer, which torch's compiler emits, is faster than `F.linear`'s way through MKL, and GELU or a
-  residual addition behind it costs nothing.
+- oneDNN's linear layer, which torch's compiler emits, is faster than `F.linear`'s way through MKL, also with GELU
+  behind it; a residual addition goes the same way.
 - One row times a matrix is a matter of reading the matrix. MKL does so with all threads and at the memory's speed if
   the matrix is presented as a batch of shorter ones, and with one thread otherwise.
 - A few rows take little longer than one, if the matrix was packed for oneDNN before.

@@ -153,7 +153,7 @@ class RegionReader:
             spans = finder.feed(detector.feed(block))
             self.timings["vad"] += time.perf_counter() - started
             yield from self._with_samples(planner.feed(spans))
-            self._tape.forget_before(_earliest(planner.needed_from, finder.pending_from, self._options.edge))
+            self._tape.forget_before(_earliest(planner.needed_from, finder.pending_from, self._options.reach))
         started = time.perf_counter()
         spans = [*finder.feed(detector.flush()), *finder.finish()]
         self.timings["vad"] += time.perf_counter() - started
@@ -189,6 +189,6 @@ class RegionReader:
             yield RegionAudio(region, self._tape.cut(region.start, region.end))
 
 
-def _earliest(planned: float | None, pending: float, edge: float) -> float:
+def _earliest(planned: float | None, pending: float, reach: float) -> float:
     """The earliest time whose samples may still be wanted."""
-    return planned if planned is not None else max(0.0, pending - edge)
+    return planned if planned is not None else max(0.0, pending - reach)
