@@ -59,7 +59,7 @@ def compare(name: str, rows: int, plain: Product, other: Product) -> None:
 def encoder_products(height: int, width: int, *, gelu: bool) -> tuple[Product, Product]:
     x, weight, bias = torch.randn(1, WINDOW, width), torch.randn(height, width), torch.randn(height)
     if gelu:
-        return lambda: F.gelu(F.linear(x, weight, bias)), lambda: linear(x, weight, bias, gelu=True)
+        return lambda: F.gelu(F.linear(x, weight, bias)), lambda: linear(x, weight, bias, activation="gelu")
     return lambda: F.linear(x, weight, bias), lambda: linear(x, weight, bias)
 
 

@@ -32,15 +32,15 @@ def draw(*shape: int) -> Tensor:
     return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def expected(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool, add: Tensor | None) -> Tensor:
+def expected(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None, add: Tensor | None) -> Tensor:
     """In double precision."""
     product = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
-    product = F.gelu(product) if gelu else product
+    product = {"gelu": F.gelu, "silu": F.silu}[activation](product) if activation else product
     return product if add is None else product + add.double()
 
 
 @pytest.mark.usefixtures("_way")
-@pytest.mark.parametrize("behind", ["nothing", "gelu", "add"])
+@pytest.mark.parametrize("behind", ["nothing", "gelu", "silu", "add"])
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("height", [10, 64, 192, 201])
 @pytest.mark.parametrize("rows", [(1, 1), (1, 4), (3, 1), (8, 1), (2, 300)])
@@ -48,11 +48,12 @@ def test_linear(rows: tuple[int, int], height: int, biased: bool, behind: str) -
     x, weight = draw(*rows, WIDTH), draw(height, WIDTH)
     bias = draw(height) if biased else None
     add = draw(*rows, height) if behind == "add" else None
-    wanted = expected(x, weight, bias, behind == "gelu", add)
+    activation = behind if behind in ("gelu", "silu") else None
+    wanted = expected(x, weight, bias, activation, add)
     before = None if add is None else add.clone()
     for product in (linear, StepLinear(weight, bias)):
         given = (x,) if isinstance(product, StepLinear) else (x, weight, bias)
-        found = product(*given, gelu=behind == "gelu", add=add)  # type: ignore[operator]
+        found = product(*given, activation=activation, add=add)  # type: ignore[operator]
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), wanted, rtol=0, atol=5e-5)
     if add is not None:
@@ -63,9 +64,9 @@ def test_linear(rows: tuple[int, int], height: int, biased: bool, behind: str) -
 @pytest.mark.parametrize("rows", [1, 5])
 def test_half_precision_keeps_its_dtype(rows: int) -> None:
     x, weight, bias = (tensor.bfloat16() for tensor in (draw(rows, 1, WIDTH), draw(64, WIDTH), draw(64)))
-    found = StepLinear(weight, bias)(x, gelu=True)
+    found = StepLinear(weight, bias)(x, activation="gelu")
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), expected(x, weight, bias, True, None), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(found.double(), expected(x, weight, bias, "gelu", None), rtol=2e-2, atol=2e-2)
 
 
 def test_a_step_of_one_row_packs_nothing_and_several_pack_once() -> None:

@@ -3,7 +3,7 @@
 Findings on x86 with torch 2.13 and MKL, measured by benchmarks/cpu_products.py:
 
 - oneDNN's linear layer, which torch's compiler emits, is faster than `F.linear`'s way through MKL, also with GELU
-  behind it; a residual addition goes the same way.
+  behind it; SiLU and a residual addition go the same way.
 - One row times a matrix is a matter of reading the matrix. MKL does so with all threads and at the memory's speed if
   the matrix is presented as a batch of shorter ones, and with one thread otherwise.
 - A few rows take little longer than one, if the matrix was packed for oneDNN before.
@@ -16,11 +16,19 @@ Without MKL and oneDNN a linear layer is the plain torch call.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Activation = Literal["gelu", "silu"]
+
+_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu}
+_ONEDNN_NAMES: dict[Activation, str] = {"gelu": "gelu", "silu": "swish"}
 
 _PACKED_FOR = 8
 """Rows that oneDNN packs a matrix for; it holds for any number."""
@@ -57,12 +65,20 @@ def _is_fused(weight: Tensor) -> bool:
 
 
 def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False, add: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    activation: Activation | None = None,
+    add: Tensor | None = None,
 ) -> Tensor:
-    """`F.linear`, and behind it GELU or the addition of `add`: x (..., D), weight (O, D), bias (O,), add (..., O)."""
+    """`F.linear`, and behind it an activation or the addition of `add`.
+
+    Shapes: x (..., D), weight (O, D), bias (O,), add (..., O).
+    """
     if _is_fused(weight):
-        return _onednn_linear(x, weight, bias, gelu=gelu, add=add)
-    return _behind(F.linear(x, weight, bias), gelu=gelu, add=add)
+        return _onednn_linear(x, weight, bias, activation=activation, add=add)
+    return _behind(F.linear(x, weight, bias), activation=activation, add=add)
 
 
 class StepLinear:
@@ -79,15 +95,15 @@ class StepLinear:
         self._packed: Tensor | None = None
         self._parts, self._bias_parts, self._rest = self._cut() if _has_mkl() else (None, None, None)
 
-    def __call__(self, x: Tensor, *, gelu: bool = False, add: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, *, activation: Activation | None = None, add: Tensor | None = None) -> Tensor:
         """As `linear`."""
         if self._parts is not None and x.numel() == x.shape[-1]:
-            return _behind(self._one_row(x), gelu=gelu, add=add)
+            return _behind(self._one_row(x), activation=activation, add=add)
         if not self._fused:
-            return _behind(F.linear(x, self._weight, self._bias), gelu=gelu, add=add)
+            return _behind(F.linear(x, self._weight, self._bias), activation=activation, add=add)
         if self._packed is None:
             self._packed = _onednn()._reorder_linear_weight(self._weight.detach(), _PACKED_FOR)
-        return _onednn_linear(x, self._packed, self._bias, gelu=gelu, add=add)
+        return _onednn_linear(x, self._packed, self._bias, activation=activation, add=add)
 
     def _cut(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""
@@ -124,18 +140,20 @@ def one_query_attention(q: Tensor, k: Tensor, v_transposed: Tensor) -> Tensor:
     return attended.view(B, H, 1, d)
 
 
-def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool, add: Tensor | None) -> Tensor:
+def _onednn_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, activation: Activation | None, add: Tensor | None
+) -> Tensor:
     product: Tensor
     if add is not None:
         product = _onednn()._linear_pointwise.binary(x, add, weight, bias, "add")
-    elif gelu:
-        product = _onednn()._linear_pointwise(x, weight, bias, "gelu", [], "none")
+    elif activation is not None:
+        product = _onednn()._linear_pointwise(x, weight, bias, _ONEDNN_NAMES[activation], [], "none")
     else:
         product = _onednn()._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
-def _behind(product: Tensor, *, gelu: bool, add: Tensor | None) -> Tensor:
-    if gelu:
-        product = F.gelu(product)
+def _behind(product: Tensor, *, activation: Activation | None, add: Tensor | None) -> Tensor:
+    if activation is not None:
+        product = _FUNCTIONS[activation](product)
     return product if add is None else product.add_(add)

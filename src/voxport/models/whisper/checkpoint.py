@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from voxport.errors import ModelFormatError
+from voxport.models.checkpoint import check_tensors, read_tensors
 from voxport.models.whisper.net import Whisper, WhisperDimensions
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 TIED_NAME = "proj_out.weight"
-
-
-def read_json(path: Path, *, required: bool = True) -> dict[str, Any]:
-    """A JSON object from `path`; {} where it is absent and not required."""
-    if not path.is_file():
-        if required:
-            raise ModelFormatError(f"{path.parent} has no {path.name}", hint="is it a model folder?")
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelFormatError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelFormatError(f"{path} holds no JSON object")
-    return value
 
 
 def dimensions(config: dict[str, Any], where: Path) -> WhisperDimensions:
@@ -72,24 +58,6 @@ def _refuse_unknown_variants(config: dict[str, Any], where: Path) -> None:
         raise ModelFormatError(f"{where}/config.json sets activation_function to {activation!r}, Whisper's is gelu")
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, single or sharded."""
-    single = folder / "model.safetensors"
-    if single.is_file():
-        return [single]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
-        missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
-        if missing or not names:
-            raise ModelFormatError(f"{folder} lacks weight files: {', '.join(missing) or 'none are named'}")
-        return [folder / name for name in names]
-    hint = None
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
-        hint = f"convert it first: voxport models import {folder} NAME"
-    raise ModelFormatError(f"{folder} has no model.safetensors", hint=hint)
-
-
 def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dtype: torch.dtype) -> Whisper:
     """Build the network and load the weights strictly, by their published names.
 
@@ -99,19 +67,12 @@ def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dt
     with torch.device("meta"):
         net = Whisper(dims)
     expected = {name: parameter.shape for name, parameter in net.named_parameters(remove_duplicate=False)}
-    tensors: dict[str, torch.Tensor] = {}
-    for file in weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 - not a dict
-                    # On the CPU in float32 a copy is wanted in any case: a mapped file is not ours to keep.
-                    tensors[_published_name(name)] = opened.get_tensor(name).to(device=device, dtype=dtype)
-        except (SafetensorError, OSError) as error:
-            raise ModelFormatError(f"{file} can't be read as safetensors: {error}") from error
+    # On the CPU in float32 a copy is wanted in any case: a mapped file is not ours to keep.
+    tensors = read_tensors(folder, lambda name, tensor: (_published_name(name), tensor.to(device=device, dtype=dtype)))
     if dims.tied:
         tensors.pop(TIED_NAME, None)
         expected.pop(TIED_NAME)
-    _check(tensors, expected, folder)
+    check_tensors(tensors, expected, folder)
     net.load_state_dict(tensors, strict=not dims.tied, assign=True)
     if dims.tied:
         net.proj_out.weight = net.model.decoder.embed_tokens.weight
@@ -124,20 +85,3 @@ def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dt
 def _published_name(name: str) -> str:
     """Checkpoints of the bare model lack the leading "model."."""
     return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
-
-
-def _check(tensors: dict[str, torch.Tensor], expected: dict[str, torch.Size], folder: Path) -> None:
-    missing = sorted(expected.keys() - tensors.keys())
-    unknown = sorted(tensors.keys() - expected.keys())
-    if missing or unknown:
-        parts = [
-            f"{kind}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-            for kind, names in (("missing", missing), ("unknown", unknown))
-            if names
-        ]
-        raise ModelFormatError(f"the weights in {folder} do not fit its config.json ({'; '.join(parts)})")
-    for name, shape in expected.items():
-        if tensors[name].shape != shape:
-            raise ModelFormatError(
-                f"{name} in {folder} has shape {tuple(tensors[name].shape)}, config.json says {tuple(shape)}"
-            )

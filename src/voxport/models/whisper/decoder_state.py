@@ -100,7 +100,7 @@ class DecoderState:
             x = layer.own_out(_merge(attended), add=x)
             q = layer.cross_q(layer.cross_norm(x)).view(rows, n, layer.heads, -1).transpose(1, 2)
             x = layer.cross_out(_merge(self._attend_cross(q, *cross)), add=x)
-            x = layer.fc2(layer.fc1(layer.final_norm(x), gelu=True), add=x)
+            x = layer.fc2(layer.fc1(layer.final_norm(x), activation="gelu"), add=x)
         self.position = end
         out: Tensor = weights.norm(x)
         return out

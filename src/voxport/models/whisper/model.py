@@ -14,9 +14,10 @@ from voxport.decoding.repetition import compression_ratio, find_loop
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.decoding.whisper_segments import split_segments
 from voxport.errors import AudioError, UnsupportedOptionError
-from voxport.features import LogMelExtractor
+from voxport.features.whisper import LogMelExtractor
+from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
-from voxport.models.whisper.checkpoint import dimensions, load_network, read_json
+from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
@@ -69,6 +70,9 @@ class WhisperModel:
 
     sample_rate = 16_000
     max_seconds = 30.0
+    min_seconds = 0.0  # whatever is shorter than 30 s is filled up
+    window_seconds = 30.0
+    context_seconds = 0.0
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class EncoderLayer(nn.Module):
         q, k, v = qkv.view(B, T, 3, attention.heads, -1).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, D)
         x = linear(attended, attention.out_proj.weight, attention.out_proj.bias, add=x)
-        h = linear(self.final_layer_norm(x), self.fc1.weight, self.fc1.bias, gelu=True)
+        h = linear(self.final_layer_norm(x), self.fc1.weight, self.fc1.bias, activation="gelu")
         return linear(h, self.fc2.weight, self.fc2.bias, add=x)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxport.errors import AudioError
-from voxport.features import FRAMES, HOP_LENGTH, N_SAMPLES, LogMelExtractor, log_mel, mel_filters
+from voxport.features.whisper import FRAMES, HOP_LENGTH, N_SAMPLES, LogMelExtractor, log_mel, mel_filters
 
 if TYPE_CHECKING:
     from pathlib import Path

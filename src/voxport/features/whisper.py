@@ -1,9 +1,8 @@
-"""Front ends: samples to what a model's encoder takes. numpy only.
+"""Whisper's log-mel spectrogram.
 
-Here is Whisper's log-mel spectrogram, the computation published in openai/whisper (`whisper/audio.py`) and in
-transformers (`WhisperFeatureExtractor`): frames of 400 samples every 160, centred and reflected at the ends, periodic
-Hann window, power spectrum, Slaney mel filters, log10, everything more than 8 below the window's maximum raised to
-that, then (x + 4) / 4. Another family's front end is a function and a callable class of its own beside these two.
+The computation published in openai/whisper (`whisper/audio.py`) and in transformers (`WhisperFeatureExtractor`): frames
+of 400 samples every 160, centred and reflected at the ends, periodic Hann window, power spectrum, Slaney mel filters,
+log10, everything more than 8 below the window's maximum raised to that, then (x + 4) / 4.
 
 What is done differently, and changes nothing but the time it takes:
 
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxport.errors import AudioError
+from voxport.features.filters import FilterBand, group_filters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,16 +161,8 @@ def _hann() -> npt.NDArray[np.float64]:
 
 
 @cache
-def _bands(n_mels: int) -> list[tuple[slice, slice, FloatArray]]:
-    """The filter bank in groups of neighbouring filters: (frequency bins, filters, weights of those)."""
-    filters = mel_filters(n_mels)
-    bands = []
-    for group in np.array_split(np.arange(n_mels), min(_BANDS, n_mels)):
-        chosen = slice(int(group[0]), int(group[-1]) + 1)
-        used = np.flatnonzero(filters[:, chosen].any(axis=1))
-        bins = slice(int(used[0]), int(used[-1]) + 1)
-        bands.append((bins, chosen, np.ascontiguousarray(filters[bins, chosen], np.float32)))
-    return bands
+def _bands(n_mels: int) -> list[FilterBand]:
+    return group_filters(mel_filters(n_mels), _BANDS)
 
 
 @cache
