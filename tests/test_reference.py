@@ -177,14 +177,20 @@ def _absent(name: str) -> str:
     raise metadata.PackageNotFoundError(name)
 
 
-@pytest.mark.parametrize(("version", "words"), [(_absent, "transformers"), (lambda _: "4.56.2", "found 4.56.2")])
+@pytest.mark.parametrize(
+    ("version", "words", "hint"),
+    [
+        (_absent, "transformers", 'pip install "transformers>=4.57", or pip install "voxport[reference]"'),
+        (lambda _: "4.56.2", "found 4.56.2", 'pip install "transformers>=4.57"'),
+    ],
+)
 def test_transformers_absent_or_too_old(
-    version: Callable[[str], str], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    version: Callable[[str], str], words: str, hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(metadata, "version", version)
     with pytest.raises(MissingDependencyError, match=words) as caught:
         ReferenceWhisper(tmp_path, get_device("cpu"), "float32")
-    assert caught.value.hint == "pip install 'voxport[reference]'"
+    assert caught.value.hint == hint
 
 
 def _copy(source: Path, target: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:

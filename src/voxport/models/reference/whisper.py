@@ -1,4 +1,4 @@
-"""The published Whisper implementation (Hugging Face transformers) behind the model contract: the yardstick for ours.
+"""The published Whisper (transformers' `WhisperForConditionalGeneration`) behind the model contract.
 
 Everything that can be wrong in a port is transformers' own here: features, network, cache, next-token rules, and the
 text of the tokens. Shared with our own model, and tested by itself, is only `decoding.whisper_segments`, which puts
@@ -12,7 +12,6 @@ believes to see, and its tokens are wrong without an error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +20,9 @@ from torch import Tensor
 
 from voxport.decoding.repetition import compression_ratio
 from voxport.decoding.whisper_segments import split_segments
-from voxport.errors import (
-    AudioError,
-    DecodingError,
-    MissingDependencyError,
-    ModelFormatError,
-    UnsupportedOptionError,
-    UsageError,
-)
+from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
 from voxport.models.identity import model_identity
+from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
 if TYPE_CHECKING:
@@ -77,6 +70,8 @@ class ReferenceWhisper:
 
     sample_rate = 16_000
     max_seconds = 30.0
+    window_seconds = 30.0
+    context_seconds = 0.0
     batch_size = 8
 
     def __init__(
@@ -95,19 +90,17 @@ class ReferenceWhisper:
             MissingDependencyError: transformers is absent or too old.
             ModelFormatError: the folder is incomplete or damaged, or its tensors don't fit its config.
         """
-        transformers = _transformers()
+        transformers = import_transformers(MINIMUM_TRANSFORMERS)
+        self._transformers = transformers
         self.device = device
         self.dtype = dtype
         self._torch_device = device.torch_device
         self._torch_dtype: torch.dtype = getattr(torch, dtype)
-        self.model = _load_model(transformers, folder, self._torch_dtype, attention)
+        self.model = load_model(transformers, "WhisperForConditionalGeneration", folder, self._torch_dtype, attention)
         self.model.to(self._torch_device)
         device.prepare(self.model)
-        try:
-            self.extractor = transformers.WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelFormatError(f"transformers can't read {folder}: {error}") from error
+        self.extractor = load_part(transformers, "WhisperFeatureExtractor", folder)
+        self.tokenizer = load_part(transformers, "AutoTokenizer", folder)
         self.name = name or folder.name
         self.info = ModelInfo(
             name=self.name,
@@ -267,7 +260,6 @@ class ReferenceWhisper:
         self, encoded: Any, prompt: Tensor, limit: int, timestamps: bool
     ) -> tuple[list[list[int]], list[list[float]]]:
         """transformers' greedy loop: per row its tokens and their log probabilities, the end of text included."""
-        transformers = _transformers()
         from transformers.generation.utils import GenerationMixin
 
         confidence = _Confidence()
@@ -276,7 +268,7 @@ class ReferenceWhisper:
                 self.model,
                 encoder_outputs=_encoder_output(encoded),
                 decoder_input_ids=prompt,
-                generation_config=transformers.GenerationConfig(
+                generation_config=self._transformers.GenerationConfig(
                     max_new_tokens=limit,
                     do_sample=False,
                     num_beams=1,
@@ -316,7 +308,7 @@ class ReferenceWhisper:
         if suppressed:
             processors.append(SuppressTokensLogitsProcessor(suppressed, device=str(self._torch_device)))
         if timestamps:
-            config = _transformers().GenerationConfig(eos_token_id=self.eot, bos_token_id=self.eot)
+            config = self._transformers.GenerationConfig(eos_token_id=self.eot, bos_token_id=self.eot)
             config.no_timestamps_token_id = self.no_timestamps
             config.max_initial_timestamp_index = getattr(self.generation, "max_initial_timestamp_index", None)
             processors.append(WhisperTimeStampLogitsProcessor(config, begin_index=prompt_length))
@@ -376,64 +368,9 @@ class _Confidence:
 
 
 def _require_finite(input_ids: Tensor, scores: Tensor) -> Tensor:
-    """The first logits processor: raises DecodingError where the network gave infinities or NaN."""
-    if not bool(scores.isfinite().all()):
-        raise DecodingError(
-            "the model gave non-finite logits",
-            hint="try --dtype float32; if it is float32 already, check the model's files",
-            code="non_finite",
-        )
+    """The first logits processor."""
+    require_finite(scores)
     return scores
-
-
-def _transformers() -> Any:
-    """The transformers package.
-
-    Raises:
-        MissingDependencyError: it is absent or older than `MINIMUM_TRANSFORMERS`.
-    """
-    wanted = ".".join(map(str, MINIMUM_TRANSFORMERS))
-    hint = "pip install 'voxport[reference]'"
-    try:
-        found = metadata.version("transformers")
-        import transformers
-    except (metadata.PackageNotFoundError, ImportError) as error:
-        raise MissingDependencyError(
-            f"the reference implementation needs transformers >= {wanted}: {error}", hint=hint
-        ) from error
-    if tuple(int(part) for part in found.split(".")[:2]) < MINIMUM_TRANSFORMERS:
-        raise MissingDependencyError(
-            f"the reference implementation needs transformers >= {wanted}, found {found}", hint=hint
-        )
-    return transformers
-
-
-def _load_model(transformers: Any, folder: Path, dtype: torch.dtype, attention: str) -> Any:
-    """The published model with every weight from the folder: transformers would make up missing ones and only warn."""
-    logging = transformers.utils.logging
-    show_progress = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model, report = transformers.WhisperForConditionalGeneration.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelFormatError(f"transformers can't load {folder}: {error}") from error
-    finally:
-        if show_progress:
-            logging.enable_progress_bar()
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(map(str, report.get(kind) or ()))
-        if names:
-            raise ModelFormatError(
-                f"the weights in {folder} do not fit its config.json: {kind.replace('_', ' ')} {', '.join(names[:3])}"
-            )
-    return model.eval()
 
 
 def _language_names(tokenizer: Any) -> list[str]:

@@ -1,0 +1,248 @@
+"""The published LASR (transformers' `LasrForCTC`, the architecture of MedASR) behind the model contract.
+
+Features, network and the text of the tokens are transformers' own. Its `LasrForCTC.generate` is written out here, so
+that logits can be looked at between the network and the words.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
+from voxport.models.identity import model_identity
+from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
+from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from voxport.devices import Device
+
+__all__ = ["ReferenceLasr", "ReferenceLasrEncoded", "ReferenceLasrFeatures"]
+
+MINIMUM_TRANSFORMERS = (5, 0)
+
+
+@dataclass(frozen=True)
+class ReferenceLasrFeatures:
+    """Log-mel windows.
+
+    Attributes:
+        mel: float32 (B, T, 128), a frame every 10 ms; shorter windows end in frames of silence.
+        frames: of each window's own audio, at most T.
+        durations: of the audio, seconds.
+    """
+
+    mel: FloatArray
+    frames: tuple[int, ...]
+    durations: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ReferenceLasrEncoded:
+    """CTC logits.
+
+    Attributes:
+        logits: float32 (B, frames, vocabulary) on the model's device, a frame every 40 ms.
+        frames: of each window's own audio; those behind them mean nothing.
+        durations: as in `ReferenceLasrFeatures`.
+    """
+
+    logits: Tensor
+    frames: tuple[int, ...]
+    durations: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+
+class ReferenceLasr:
+    """`transformers.LasrForCTC` as an `ASRModel`.
+
+    Attributes:
+        model: the published model, in evaluation mode.
+        extractor: its `LasrFeatureExtractor`.
+        tokenizer: its `LasrTokenizer`. `AutoTokenizer` is not asked: in transformers 5.0 it gives another class, which
+            does not join repeated tokens.
+        blank: the id of the CTC blank.
+    """
+
+    sample_rate = 16_000
+    max_seconds = 400.0
+    window_seconds = 20.0
+    context_seconds = 2.0
+    languages = frozenset({"en"})
+    supports = frozenset({"timestamps"})
+    batch_size = 8
+
+    def __init__(
+        self, folder: Path, device: Device, dtype: str, *, attention: str = "eager", name: str | None = None
+    ) -> None:
+        """Load a published folder, from the disk only.
+
+        Args:
+            folder: config.json, safetensors, tokenizer.json, tokenizer_config.json, and preprocessor_config.json or
+                processor_config.json.
+            device: where to run.
+            dtype: "float32", "float16" or "bfloat16".
+            attention: transformers' ``attn_implementation``; "eager" is written out in plain operations.
+            name: as it was asked for; None = the folder's.
+
+        Raises:
+            MissingDependencyError: transformers is absent or too old.
+            ModelFormatError: the folder is incomplete or damaged, or its tensors don't fit its config.
+        """
+        transformers = import_transformers(MINIMUM_TRANSFORMERS)
+        self.device = device
+        self.dtype = dtype
+        self._torch_device = device.torch_device
+        self._torch_dtype: torch.dtype = getattr(torch, dtype)
+        self.model = load_model(transformers, "LasrForCTC", folder, self._torch_dtype, attention)
+        self.model.to(self._torch_device)
+        device.prepare(self.model)
+        self.extractor = load_part(transformers, "LasrFeatureExtractor", folder)
+        if not (folder / "tokenizer.json").is_file():
+            # transformers would make up a vocabulary.
+            raise ModelFormatError(f"{folder} has no tokenizer.json")
+        self.tokenizer = load_part(transformers, "LasrTokenizer", folder)
+        self.blank: int = self.model.config.pad_token_id
+        self.name = name or folder.name
+        self.info = ModelInfo(
+            name=self.name,
+            family="lasr_ctc",
+            identity=model_identity(folder),
+            path=str(folder),
+            random_weights=bool(getattr(self.model.config, "voxport_random_weights", False)),
+        )
+
+    # The contract ----------------------------------------------------------------------------------------------------
+
+    def check(self, options: DecodingOptions) -> None:
+        """Refuse what CTC has not: other languages, translation, a limit of tokens.
+
+        Raises:
+            UnsupportedOptionError: one of them is asked for.
+        """
+        if options.language not in (None, "en") or options.task != "transcribe":
+            raise UnsupportedOptionError(
+                f"{self.name} transcribes English only: no language {options.language!r}, task {options.task!r}"
+            )
+        if options.max_tokens is not None:
+            raise UnsupportedOptionError(f"{self.name} decodes all frames at once and takes no max_tokens")
+
+    def features(self, audio: Sequence[Audio]) -> ReferenceLasrFeatures:
+        """Log-mel spectrograms of windows of at most 400 s at 16 kHz, by the published extractor on the CPU.
+
+        Windows shorter than 25 ms have no frame.
+
+        Raises:
+            AudioError: a window is too long or has another rate (code ``audio_window``).
+        """
+        for window in audio:
+            if window.sample_rate != self.sample_rate or window.duration > self.max_seconds:
+                raise AudioError(
+                    f"a window has {window.duration:.2f} s at {window.sample_rate} Hz, "
+                    f"LASR hears at most {self.max_seconds:g} s at {self.sample_rate} Hz",
+                    code="audio_window",
+                )
+        samples = [window.samples for window in audio]
+        durations = tuple(window.duration for window in audio)
+        if max(map(len, samples), default=0) < self.extractor.win_length:  # the extractor fails on them
+            nothing = np.zeros((len(samples), 0, self.extractor.feature_size), np.float32)
+            return ReferenceLasrFeatures(nothing, (0,) * len(samples), durations)
+        # On the CPU whatever the device: on others, some releases' extractor mixes devices and fails.
+        output = self.extractor(
+            samples,
+            sampling_rate=self.sample_rate,
+            padding="longest",
+            return_attention_mask=True,
+            return_tensors="np",
+        )
+        frames = tuple(output.attention_mask.sum(axis=-1).tolist())
+        return ReferenceLasrFeatures(np.asarray(output.input_features, dtype=np.float32), frames, durations)
+
+    def encode(self, features: Any) -> ReferenceLasrEncoded:
+        """One forward of the published model; takes any features with `mel`, `frames` and `durations`, ours too."""
+        frames = tuple(self._output_frames(count) for count in features.frames)
+        durations = tuple(features.durations)
+        if not any(frames):  # the convolutions refuse less than one output frame
+            nothing = torch.zeros(len(frames), 0, self.model.config.vocab_size, device=self._torch_device)
+            return ReferenceLasrEncoded(nothing, frames, durations)
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        mask = None
+        if any(count != mel.shape[1] for count in features.frames):
+            mask = _mask(features.frames, mel.shape[1], self._torch_device)
+        with torch.inference_mode(), warnings.catch_warnings():
+            # The published convolution has an even kernel, and torch says that it may have to copy its input.
+            warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
+            logits = self.model(input_features=mel, attention_mask=mask).logits.float()
+        return ReferenceLasrEncoded(logits, frames, durations)
+
+    def decode(self, encoded: Any, options: DecodingOptions) -> list[Hypothesis]:
+        """The likeliest token of each frame, joined; takes any encoding with `logits`, `frames` and `durations`.
+
+        Raises:
+            UnsupportedOptionError: `check` refuses the options.
+            DecodingError: non-finite logits (code ``non_finite``).
+        """
+        self.check(options)
+        valid = _mask(encoded.frames, encoded.logits.shape[1], encoded.logits.device)
+        require_finite(encoded.logits[valid])
+        rows = encoded.logits.argmax(dim=-1).masked_fill(~valid, self.blank).tolist()
+        return [self._hypothesis(row, duration) for row, duration in zip(rows, encoded.durations, strict=True)]
+
+    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
+        """None to detect.
+
+        Raises:
+            UnsupportedOptionError: always.
+        """
+        raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
+
+    def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
+        """CTC logits, float32 (B, frames, V).
+
+        Raises:
+            UsageError: tokens are given.
+        """
+        if tokens is not None:
+            raise UsageError("CTC logits depend on the audio alone: give no tokens")
+        logits: FloatArray = encoded.logits.float().cpu().numpy()
+        return logits
+
+    # Decoding --------------------------------------------------------------------------------------------------------
+
+    def _output_frames(self, frames: int) -> int:
+        """How many frames the two strided convolutions leave of so many mel frames."""
+        config = self.model.config.encoder_config
+        for _ in range(2):
+            frames = (frames - config.subsampling_conv_kernel_size) // config.subsampling_conv_stride + 1
+        return max(frames, 0)
+
+    def _hypothesis(self, row: list[int], duration: float) -> Hypothesis:
+        tokens = tuple(token for token, _ in groupby(row) if token != self.blank)
+        text = self._text(row, tokens)
+        segments = (Segment(0, None, 0.0, duration, text, tokens),) if text.strip() else ()
+        return Hypothesis(text, tokens, segments)
+
+    def _text(self, row: list[int], tokens: tuple[int, ...]) -> str:
+        """Of one window's frames `row`, or of its `tokens` where the tokenizer does not know the blank."""
+        if self.tokenizer.pad_token_id == self.blank:
+            text: str = self.tokenizer.decode(row, skip_special_tokens=True)
+        else:
+            # It leaves out its padding token, which is another here: a blank would become part of the text.
+            text = self.tokenizer.decode(list(tokens), skip_special_tokens=True, group_tokens=False)
+        return text
+
+
+def _mask(frames: Sequence[int], length: int, device: torch.device) -> Tensor:
+    """Bool (B, `length`): True for each window's own frames."""
+    return torch.arange(length, device=device) < torch.tensor(frames, device=device)[:, None]
