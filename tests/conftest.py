@@ -113,6 +113,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def medasr_facts(shared_data: Path) -> Path:
+    """Folder of what is published of MedASR beside its gated weights: vocabulary, outputs, one output's token ids."""
+    folder = shared_data.parent / "reference/medasr"
+    if not folder.is_dir():
+        pytest.skip("needs MedASR's published outputs: reference/medasr beside the evaluation recordings")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def jfk(request: pytest.FixtureRequest) -> Path:
     """An 11 s recording of J. F. Kennedy (public domain): from the evaluation recordings, else the demo's own."""
     try:

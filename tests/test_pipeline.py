@@ -16,10 +16,11 @@ from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline import PipelineOptions, Transcription
 from voxport.pipeline.regions import LONGEST_SPAN, RegionAudio, RegionReader, SpeechCutter, Tape
-from voxport.pipeline.schedule import LOOK_AHEAD, Scheduler
+from voxport.pipeline.resuming import ResumingScheduler
+from voxport.pipeline.schedule import LOOK_AHEAD
 from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Span
 from voxport.vad import CHUNK
-from voxport.windows import CutOptions, Region
+from voxport.windows import CutOptions, Region, RegionPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,8 @@ class Recorder:
     info = ModelInfo("recorder", "fake", "0" * 64, "-")
     dtype = "float32"
     sample_rate = RATE
-    max_seconds = 30.0
+    max_seconds = window_seconds = 30.0
+    min_seconds = context_seconds = 0.0
     languages = frozenset({"en", "de"})
     supports = frozenset({"language_detection"})
     batch_size = 4
@@ -86,7 +88,7 @@ def region(start: float, end: float, speech: Sequence[tuple[float, float]] = ())
 
 
 def run(model: Recorder, regions: Sequence[RegionAudio], batch_size: int = 4) -> list[Segment]:
-    return list(Scheduler(model, DecodingOptions(language="en"), batch_size).run(regions))
+    return list(ResumingScheduler(model, DecodingOptions(language="en"), batch_size).run(regions))
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,7 +125,7 @@ def test_the_look_ahead_is_bounded() -> None:
             taken += 1
             yield region(number * 10.0, number * 10.0 + 10)
 
-    segments = Scheduler(Recorder(), DecodingOptions(), 4).run(endless())
+    segments = ResumingScheduler(Recorder(), DecodingOptions(), 4).run(endless())
     for _ in range(20):
         next(segments)
     assert taken <= 20 + LOOK_AHEAD * 4
@@ -224,7 +226,7 @@ def test_the_language_is_that_of_the_earliest_window() -> None:
     model = Recorder()
     first = region(0, 5)
     first.samples[:] = -0.001
-    scheduler = Scheduler(model, DecodingOptions(), 4)
+    scheduler = ResumingScheduler(model, DecodingOptions(), 4)
     list(scheduler.run([first, region(5, 30), region(30, 60)]))
     assert scheduler.language == "de"
     assert all(options.language == "de" for options in model.options)
@@ -245,7 +247,7 @@ def test_the_tape_forgets_and_says_so() -> None:
 def test_without_vad_everything_is_decoded() -> None:
     samples = np.random.default_rng(0).normal(size=RATE * 95).astype(np.float32) * 0.1
     samples[24 * RATE : 25 * RATE] = 0
-    reader = RegionReader(np.array_split(samples, 7), vad=False, options=CutOptions())
+    reader = RegionReader(np.array_split(samples, 7), vad=False, planner=RegionPlanner(CutOptions()))
     regions = list(reader)
     assert regions[0].region.end == pytest.approx(24.5, abs=0.5)
     assert np.array_equal(np.concatenate([r.samples for r in regions]), samples)

@@ -73,8 +73,11 @@ class Segment:
         avg_logprob: mean natural-log probability of the window's tokens, end of text included.
         compression_ratio: UTF-8 bytes of the window's text over its zlib size; above 2.4 speaks of repetition.
         no_speech_prob: probability of "no speech" at the window's first step.
-        words: with times, or None where they were not asked for.
+        words: with times, or None where there are none.
+        token_times: start and end of each of `tokens` in seconds, or None where there are none.
+        token_probabilities: the model's probability for each of `tokens`, or None.
         channel: the channel this was said on with ``channels="split"``, else None.
+        formatted_text: this segment's part of `Transcript.formatted_text`, or None.
         flags: what a reader should know: ``"repetition"`` (a loop was cut, or the text compresses as only a loop's
             does), ``"truncated"`` (the window reached the model's token limit).
     """
@@ -90,7 +93,10 @@ class Segment:
     compression_ratio: float | None = None
     no_speech_prob: float | None = None
     words: tuple[Word, ...] | None = None
+    token_times: tuple[tuple[float, float], ...] | None = None
+    token_probabilities: tuple[float, ...] | None = None
     channel: int | None = None
+    formatted_text: str | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -169,10 +175,11 @@ class Transcript:
     Attributes:
         file: the input's name as given, "-" for standard input, None for what has no name (arrays, bytes).
         text: all segments' text, joined.
+        formatted_text: the text with dictation marks turned into a report, where that was asked for, else None.
         language: code; None where none was asked for and there is no speech to detect it from.
         duration: of the recording, seconds.
         segments: in time order.
-        words: of all segments, or None where word times were not asked for.
+        words: of all segments, or None where the model gives no times of words.
         channel: None = channels mixed, a number = that channel only, "split" = each segment names its own.
         simulated: None, or the name of the simulated device that this was made on.
         timings: seconds by stage; "total" is the wall time, "load" (model loading) is not part of it.
@@ -188,6 +195,7 @@ class Transcript:
     device: str
     dtype: str
     words: tuple[Word, ...] | None = None
+    formatted_text: str | None = None
     channel: int | Literal["split"] | None = None
     simulated: str | None = None
     timings: dict[str, float] = field(default_factory=dict)

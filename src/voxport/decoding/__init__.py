@@ -4,4 +4,7 @@
 - `whisper_rules`: Whisper's rules on what may come next, without waiting for the device.
 - `whisper_segments`: Whisper's tokens to segments with times.
 - `repetition`: loops, found and cut.
+- `ctc`: the best path through CTC's frames, and the tokens that it emits.
+- `ctc_seams`: the paths of overlapping windows to one path.
+- `ctc_words`, `ctc_segments`: emissions to words and segments with times.
 """

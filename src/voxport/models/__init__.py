@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from voxport.devices import Device
     from voxport.models.hub.progress import Progress
-    from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo
+    from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment
 
-__all__ = ["FAMILIES", "ASRModel", "load_model"]
+__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model"]
 
 FAMILIES: dict[str, str] = {
+    "lasr_ctc": "voxport.models.lasr:LasrModel",
     "whisper": "voxport.models.whisper:WhisperModel",
 }
 """Hugging Face ``model_type`` -> "module:Class". A new family is one file and one line here."""
@@ -38,8 +39,13 @@ class ASRModel(Protocol):
         dtype: "float32", "float16" or "bfloat16".
         sample_rate: that `features` expects, Hz.
         max_seconds: longest window.
+        min_seconds: a shorter one can't have words.
+        window_seconds: length of the windows that long recordings are best cut into.
+        context_seconds: seconds at either end of such a window that are heard for the context only; 0 = windows stand
+            on their own, else this is a `JoiningModel`.
         languages: codes it was trained on.
-        supports: names of optional abilities, e.g. "timestamps", "translate", "language_detection".
+        supports: names of optional abilities: "timestamps", "word_timestamps", "translate", "language_detection",
+            "no_speech", "dictation".
         batch_size: windows that are decoded together unless the caller says otherwise.
     """
 
@@ -49,6 +55,9 @@ class ASRModel(Protocol):
     dtype: str
     sample_rate: int
     max_seconds: float
+    min_seconds: float
+    window_seconds: float
+    context_seconds: float
     languages: frozenset[str]
     supports: frozenset[str]
     batch_size: int
@@ -91,6 +100,43 @@ class ASRModel(Protocol):
 
         `tokens`: per window the whole decoder input, prompt included (equal lengths); None for families that need none.
         """
+        ...
+
+
+class JoiningModel(ASRModel, Protocol):
+    """A model that tells frame by frame what it hears, so that windows which overlap can be joined.
+
+    Attributes:
+        frame_seconds: from one frame to the next. Windows that overlap begin at multiples of it.
+    """
+
+    frame_seconds: float
+
+    def paths(self, encoded: Any) -> list[Any]:
+        """What is heard in each window, opaque to callers.
+
+        Raises:
+            DecodingError: the model gave non-finite values.
+        """
+        ...
+
+    def joiner(self) -> WindowJoiner:
+        """Begin a recording."""
+        ...
+
+
+class WindowJoiner(Protocol):
+    """Windows of one recording in order of time, its segments out, on the recording's clock."""
+
+    def feed(self, path: Any, start: float, seam: float | None) -> list[Segment]:
+        """Take what was heard in the window that begins at `start` (seconds); give the segments that are complete.
+
+        `seam`: where it takes over from the window before, which it overlaps; None if they are apart.
+        """
+        ...
+
+    def finish(self) -> list[Segment]:
+        """End the recording: the segments not given yet."""
         ...
 
 

@@ -18,6 +18,7 @@ class PipelineOptions:
         task: "transcribe", or "translate" into English.
         vad: find speech first and decode only that; False decodes everything, cut at the quietest points.
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
+        format_dictation: turn dictation marks (``{period}``, ``[FINDINGS]``) into a report; for models that write them.
         batch_size: windows decoded together; None = as many as suit the model's size, at most 8.
 
     Raises:
@@ -28,6 +29,7 @@ class PipelineOptions:
     task: Task = "transcribe"
     vad: bool = True
     channels: int | Literal["mix", "split"] = "mix"
+    format_dictation: bool = False
     batch_size: int | None = None
 
     def __post_init__(self) -> None:

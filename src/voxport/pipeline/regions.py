@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from voxport.types import FloatArray, Span
 from voxport.vad import CHUNK, SpanFinder, SpeechDetector, VADOptions
-from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
+from voxport.windows import Planner, Region, quietest_cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 
 SPEECH = VADOptions(min_silence=0.2, speech_pad=0.0)
-"""Every pause is of use as a place to cut, so short ones count; `CutOptions.padding` pads."""
+"""Every pause is of use as a place to cut, so short ones count; planners pad."""
 
 LONGEST_SPAN = 240.0
 """Seconds of speech without any pause that are kept in memory at the most. Nobody speaks that long; noise does."""
@@ -134,11 +135,12 @@ class RegionReader:
         timings: "audio" (decoding and resampling) and "vad", seconds spent.
     """
 
-    def __init__(self, blocks: Iterable[FloatArray], *, vad: bool, options: CutOptions) -> None:
+    def __init__(self, blocks: Iterable[FloatArray], *, vad: bool, planner: Planner) -> None:
         self._blocks = iter(blocks)
         self._vad = vad
-        self._options = options
+        self._planner = planner
         self._tape = Tape()
+        self._certain: deque[Region] = deque()  # regions whose end isn't on the tape yet
         self.seconds_read = 0.0
         self.timings = {"audio": 0.0, "vad": 0.0}
 
@@ -147,31 +149,31 @@ class RegionReader:
 
     def _by_speech(self) -> Iterator[RegionAudio]:
         detector, finder = SpeechDetector(), SpeechCutter()
-        planner = RegionPlanner(self._options)
+        planner = self._planner
         for block in self._read():
             started = time.perf_counter()
             spans = finder.feed(detector.feed(block))
             self.timings["vad"] += time.perf_counter() - started
-            yield from self._with_samples(planner.feed(spans))
-            self._tape.forget_before(_earliest(planner.needed_from, finder.pending_from, self._options.reach))
+            yield from self._ready(planner.feed(spans))
+            self._tape.forget_before(self._earliest(planner.needed_from, finder.pending_from))
         started = time.perf_counter()
         spans = [*finder.feed(detector.flush()), *finder.finish()]
         self.timings["vad"] += time.perf_counter() - started
         spans = [Span(span.start, min(span.end, self.seconds_read)) for span in spans]
-        yield from self._with_samples([*planner.feed(spans), *planner.finish(self.seconds_read)])
+        yield from self._rest([*planner.feed(spans), *planner.finish(self.seconds_read)])
 
     def _by_quiet(self) -> Iterator[RegionAudio]:
-        start, longest = 0.0, self._options.max_seconds
+        planner = self._planner
+        start, longest = 0.0, planner.longest
         for _ in self._read():
-            while self._tape.end - start > longest:
+            while self._tape.end - start > longest + planner.context:
                 samples = self._tape.cut(start, start + longest)
                 cut = start + quietest_cut(samples, SAMPLE_RATE, longest * 2 / 3, longest)
-                yield from self._with_samples([Region(start, cut, (Span(start, cut),))])
+                yield from self._ready([planner.whole(start, cut)])
                 start = cut
-                self._tape.forget_before(start)
-        end = self.seconds_read
-        if end > start:
-            yield from self._with_samples([Region(start, end, (Span(start, end),))])
+                self._tape.forget_before(start - planner.reach)
+        if self.seconds_read > start:
+            yield from self._rest([planner.whole(start, self.seconds_read)])
 
     def _read(self) -> Iterator[FloatArray]:
         while True:
@@ -184,11 +186,21 @@ class RegionReader:
             self.seconds_read = self._tape.end
             yield block
 
-    def _with_samples(self, regions: Iterable[Region]) -> Iterator[RegionAudio]:
-        for region in regions:
+    def _ready(self, regions: Iterable[Region]) -> Iterator[RegionAudio]:
+        """Regions with their samples, as far as those are there."""
+        self._certain.extend(regions)
+        while self._certain and self._certain[0].end <= self._tape.end:
+            region = self._certain.popleft()
             yield RegionAudio(region, self._tape.cut(region.start, region.end))
 
+    def _rest(self, regions: Iterable[Region]) -> Iterator[RegionAudio]:
+        """The last regions: none hears more than there is."""
+        self._certain.extend(regions)
+        end = self._tape.end
+        self._certain = deque(replace(region, end=min(region.end, end)) for region in self._certain)
+        yield from self._ready([])
 
-def _earliest(planned: float | None, pending: float, reach: float) -> float:
-    """The earliest time whose samples may still be wanted."""
-    return planned if planned is not None else max(0.0, pending - reach)
+    def _earliest(self, planned: float | None, pending: float) -> float:
+        """The earliest time whose samples may still be wanted."""
+        waiting = [region.start for region in self._certain]
+        return min([planned if planned is not None else max(0.0, pending - self._planner.reach), *waiting])

@@ -6,20 +6,25 @@ import heapq
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voxport.audio import AudioSource, open_audio, prepare_source
+from voxport.errors import UnsupportedOptionError
+from voxport.pipeline.joining import JoiningScheduler
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
-from voxport.pipeline.schedule import Scheduler
+from voxport.pipeline.reports import with_reports
+from voxport.pipeline.resuming import ResumingScheduler
 from voxport.types import DecodingOptions, Segment, Transcript
-from voxport.windows import CutOptions
+from voxport.windows import CutOptions, OverlapOptions, OverlapPlanner, RegionPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from voxport.audio import AudioInput
-    from voxport.models import ASRModel
+    from voxport.models import ASRModel, JoiningModel
+    from voxport.pipeline.schedule import Scheduler
+    from voxport.windows import Planner
 
 
 class Transcription:
@@ -44,6 +49,11 @@ class Transcription:
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
+        if self._options.format_dictation and "dictation" not in model.supports:
+            raise UnsupportedOptionError(
+                f"{model.name} writes no dictation marks, there is nothing to format",
+                hint="MedASR does: --model medasr",
+            )
 
     def __iter__(self) -> Iterator[Segment]:
         started = time.perf_counter()
@@ -71,23 +81,34 @@ class Transcription:
     def _channel(
         self, source: AudioSource, channels: int | Literal["mix"], label: int | None
     ) -> Generator[Segment, None, None]:
+        with closing(self._heard(source, channels, label)) as segments:
+            yield from with_reports(segments) if self._options.format_dictation else segments
+
+    def _heard(
+        self, source: AudioSource, channels: int | Literal["mix"], label: int | None
+    ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
-            reader = RegionReader(
-                stream.blocks(), vad=self._options.vad, options=CutOptions(max_seconds=self._model.max_seconds)
-            )
-            batch_size = self._options.batch_size or self._model.batch_size
-            scheduler = Scheduler(self._model, self._decoding, batch_size)
+            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
+            scheduler = _scheduler(self._model, self._decoding, self._options.batch_size or self._model.batch_size)
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
                     yield replace(segment, channel=label)
                 self.duration = self.position = reader.seconds_read
+                self._warn_if_short(reader.seconds_read)
             finally:
                 self._language = self._language or scheduler.language
                 for stage, seconds in {**reader.timings, **scheduler.timings}.items():
                     self._timings[stage] = self._timings.get(stage, 0.0) + seconds
                 self.warnings += [text for text in stream.warnings if text not in self.warnings]
+
+    def _warn_if_short(self, seconds: float) -> None:
+        least = self._model.min_seconds
+        if seconds < least:
+            self.warnings.append(
+                f"the recording is {seconds:.3f} s long; {self._model.name} hears no words in less than {least:.3f} s"
+            )
 
     def _numbered(self, segment: Segment) -> Segment:
         segment = replace(segment, id=len(self._segments))
@@ -99,6 +120,12 @@ class Transcription:
         return Transcript(
             file=self._name,
             text="".join(segment.text for segment in self._segments).strip(),
+            formatted_text="".join(segment.formatted_text or "" for segment in self._segments).strip()
+            if self._options.format_dictation
+            else None,
+            words=tuple(word for segment in self._segments for word in segment.words or ())
+            if "word_timestamps" in self._model.supports
+            else None,
             language=self._language,
             duration=self.duration if self.duration is not None else self.position,
             segments=tuple(self._segments),
@@ -109,3 +136,15 @@ class Transcription:
             simulated=self._model.device.simulated,
             timings=dict(self._timings),
         )
+
+
+def _planner(model: ASRModel) -> Planner:
+    """How a recording is cut for this model."""
+    if not model.context_seconds:
+        return RegionPlanner(CutOptions(max_seconds=model.window_seconds))
+    step = cast("JoiningModel", model).frame_seconds
+    return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
+
+
+def _scheduler(model: ASRModel, options: DecodingOptions, batch_size: int) -> Scheduler[Any]:
+    return (JoiningScheduler if model.context_seconds else ResumingScheduler)(model, options, batch_size)

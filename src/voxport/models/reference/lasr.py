@@ -79,6 +79,7 @@ class ReferenceLasr:
     max_seconds = 400.0
     window_seconds = 20.0
     context_seconds = 2.0
+    min_seconds = 0.145
     languages = frozenset({"en"})
     supports = frozenset({"timestamps"})
     batch_size = 8

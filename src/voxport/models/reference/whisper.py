@@ -72,6 +72,7 @@ class ReferenceWhisper:
     max_seconds = 30.0
     window_seconds = 30.0
     context_seconds = 0.0
+    min_seconds = 0.0
     batch_size = 8
 
     def __init__(

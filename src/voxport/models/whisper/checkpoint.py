@@ -67,8 +67,8 @@ def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dt
     with torch.device("meta"):
         net = Whisper(dims)
     expected = {name: parameter.shape for name, parameter in net.named_parameters(remove_duplicate=False)}
-    # On the CPU in float32 a copy is wanted in any case: a mapped file is not ours to keep.
-    tensors = read_tensors(folder, lambda name, tensor: (_published_name(name), tensor.to(device=device, dtype=dtype)))
+    # A copy in any case: a mapped file is not ours to keep.
+    tensors = read_tensors(folder, lambda name, tensor: (_published_name(name), tensor.to(device, dtype, copy=True)))
     if dims.tied:
         tensors.pop(TIED_NAME, None)
         expected.pop(TIED_NAME)

@@ -1,4 +1,4 @@
-"""Where a recording is cut: speech spans to regions that can be decoded on their own.
+"""Regions that can be decoded on their own: speech spans packed between pauses.
 
 A region begins and ends in a pause, so no word is cut, and is at most one window long where the speech has pauses to
 allow it. A region without a pause may be longer; it is then decoded window after window, each beginning where the
@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
+from voxport.types import Span
+from voxport.windows.region import Region
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from voxport.types import FloatArray, Span
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,14 @@ class CutOptions:
         return max(self.padding, self.edge)
 
 
-@dataclass(frozen=True)
-class Region:
-    """A stretch to be decoded on its own: `start` to `end`, and the speech spans in it."""
-
-    start: float
-    end: float
-    speech: tuple[Span, ...]
-
-    def speech_after(self, time: float) -> float:
-        """Seconds of speech from `time` on."""
-        return sum(max(0.0, span.end - max(span.start, time)) for span in self.speech)
-
-
 class RegionPlanner:
     """Speech spans in, regions out, as soon as each is certain. Incremental: spans come in order of time."""
 
     def __init__(self, options: CutOptions) -> None:
         self._options = options
+        self.longest = options.max_seconds
+        self.reach = options.reach
+        self.context = 0.0
         self._spans: list[Span] = []
         self._previous_end = 0.0  # of the speech in the last region that was given out
 
@@ -91,6 +80,10 @@ class RegionPlanner:
     def needed_from(self) -> float | None:
         """Start of the earliest speech that is not given out yet, padding included; None if there is none."""
         return self._start(self._spans[0]) if self._spans else None
+
+    def whole(self, start: float, end: float) -> Region:
+        """The region from `start` to `end`, where nobody has looked for pauses."""
+        return Region(start, end, (Span(start, end),))
 
     def _must_cut_before(self, span: Span) -> bool:
         room = self._options.max_seconds - 2 * self._options.padding
@@ -128,18 +121,3 @@ class RegionPlanner:
         if not self._previous_end:
             return max(span.start - self._options.reach, 0.0)
         return max(span.start - self._options.padding, (self._previous_end + span.start) / 2)
-
-
-def quietest_cut(samples: FloatArray, sample_rate: int, earliest: float, latest: float) -> float:
-    """The middle of the quietest 0.2 s between `earliest` and `latest` (seconds), for cutting without a VAD.
-
-    Args:
-        samples: float32 (n,), at least `latest` seconds of them.
-        sample_rate: Hz.
-    """
-    width, hop = int(0.2 * sample_rate), int(0.02 * sample_rate)
-    stretch = samples[int(earliest * sample_rate) : int(latest * sample_rate)].astype(np.float64)
-    power = np.concatenate([[0.0], np.cumsum(stretch**2)])
-    starts = np.arange(0, len(stretch) - width + 1, hop)
-    quietest = starts[int(np.argmin(power[starts + width] - power[starts]))]
-    return earliest + float(quietest + width / 2) / sample_rate
