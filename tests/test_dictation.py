@@ -278,8 +278,9 @@ def test_layout(text: str, report: str) -> None:
         # And where not
         ("see [FINDINGS] b", "see findings b"),
         ("see [EXAM  TYPE] : b", "see exam type: b"),
-        ("see , [FINDINGS] b", "see, findings b"),
-        ("see {colon} [FINDINGS] b", "see: findings b"),
+        ("chest [FINDINGS] b", "chest\n\nFINDINGS: B"),  # a period that was not dictated
+        ("chest , [FINDINGS] b", "chest,\n\nFINDINGS: B"),
+        ("The {open quote} [FINDINGS] b", 'The "findings b'),
         ("see[FINDINGS]b", "see findings b"),
         ("see ([FINDINGS]), {open quote} [DIAGNOSES] {close quote}", 'see (findings), "diagnoses"'),
         # No section's name

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,38 @@ def test_piece_by_piece_is_the_same_as_at_once() -> None:
         assert "".join(pieces) == render(TWO, output_format)
 
 
+REPORT = (
+    segment(0, 2, " chest clear {period} {new paragraph}", formatted_text="chest clear."),
+    segment(2, 4, " [IMPRESSION] {colon} normal {period}", formatted_text="\n\nIMPRESSION: Normal."),
+)
+
+
+def test_a_report_keeps_its_lines_in_txt() -> None:
+    assert render(transcript(*REPORT), "txt") == "chest clear.\n\nIMPRESSION: Normal.\n"
+    formatter = SegmentFormatter("txt")
+    pieces = [formatter.header(), *map(formatter.segment, REPORT), formatter.footer()]
+    assert "".join(pieces) == render(transcript(*REPORT), "txt")
+
+
+def test_a_report_is_a_line_a_segment_elsewhere() -> None:
+    assert render(transcript(*REPORT), "srt").splitlines()[2::4] == ["chest clear.", "IMPRESSION: Normal."]
+    table = render(transcript(*REPORT), "tsv").splitlines()
+    assert table[1:] == ["0\t2000\tchest clear.", "2000\t4000\tIMPRESSION: Normal."]
+    split = transcript(*(replace(one, channel=1) for one in REPORT), channel="split")
+    assert render(split, "txt") == "[channel 1] chest clear.\n[channel 1] IMPRESSION: Normal.\n"
+    found = json.loads(render(transcript(*REPORT), "json"))["segments"]
+    assert [one["text"] for one in found] == [one.text for one in REPORT]
+    assert [one["formatted_text"] for one in found] == [one.formatted_text for one in REPORT]
+
+
+def test_a_report_without_words_is_an_empty_file() -> None:
+    assert render(transcript(segment(0, 1, "", formatted_text="")), "txt") == ""
+
+
+def test_a_report_has_no_control_characters_but_line_breaks() -> None:
+    assert render(transcript(segment(0, 1, " a", formatted_text="a\x1b[31m\nb\r")), "txt") == "a [31m\nb \n"
+
+
 def test_tsv_of_several_files_names_each() -> None:
     formatter = SegmentFormatter("tsv", file="a\tb.wav")
     assert formatter.header() + formatter.segment(TWO.segments[0]) == (
@@ -151,15 +184,16 @@ def test_json_has_the_documented_fields() -> None:
     words = (Word(" ask", 3.24, 3.5, 0.9),)
     value = json.loads(render(transcript(segment(3.24, 4.0, " ask", tokens=(1265,), words=words), words=words), "json"))
     assert list(value) == [
-        "schema", "file", "text", "language", "duration", "segments", "model", "device", "dtype", "words", "channel",
-        "simulated", "timings",
+        "schema", "file", "text", "language", "duration", "segments", "model", "device", "dtype", "words",
+        "formatted_text", "channel", "simulated", "timings",
     ]  # fmt: skip
     assert value["schema"] == 1
     assert value["model"]["identity"] == "ab" * 32
     assert value["segments"][0] == {
         "id": 0, "seek": 0, "start": 3.24, "end": 4.0, "text": " ask", "tokens": [1265], "temperature": None,
         "avg_logprob": None, "compression_ratio": None, "no_speech_prob": None, "channel": None, "flags": [],
-        "words": [{"word": " ask", "start": 3.24, "end": 3.5, "probability": 0.9}],
+        "words": [{"word": " ask", "start": 3.24, "end": 3.5, "probability": 0.9}], "token_times": None,
+        "token_probabilities": None, "formatted_text": None,
     }  # fmt: skip
 
 

@@ -53,8 +53,11 @@ COMMANDS: dict[str, Mark] = {
 """Every known command, in lower case with single spaces."""
 
 _PUNCTUATION = frozenset(",.;:?!")  # what attaches to the word before it, and is not written twice in a row
-_SENTENCE_ENDS = (".", "?", "!")
-_CLOSING = "\"')]”’"  # may stand between a sentence's end and the next sentence
+# Behind one of these a section's name is a word of the sentence: "the [DIAGNOSES] include".
+_ARTICLES = {"a", "an", "the", "no", "this", "that", "these", "those"}
+_POSSESSIVES = {"his", "her", "its", "my", "our", "their", "your"}
+_PREPOSITIONS = {"as", "at", "by", "for", "from", "in", "into", "of", "on", "per", "see", "to", "under", "with"}
+_LEADING = _ARTICLES | _POSSESSIVES | _PREPOSITIONS | {"and", "or"}
 
 # One token after another, without gaps. A bracket that is not closed within 40 characters, or before another one
 # opens, is text. Python's wider notion of white space would take a no-break space away: ASCII.
@@ -95,7 +98,7 @@ class DictationFormatter:
         self._breaks = 0  # line breaks before what comes next
         self._space = False  # a space before the next word
         self._glued = False  # the last mark clings to what comes next, whatever the space in the text
-        self._boundary = True  # a section may begin here
+        self._inside = False  # in a sentence that goes on with its next word: no section begins here
         self._capital = False  # the next word begins with a capital
 
     def feed(self, text: str) -> str:
@@ -145,18 +148,19 @@ class DictationFormatter:
             if not repeated:
                 self._write(mark.writes, space=mark.space_before and not self._glued)
             self._space, self._glued = mark.space_after, not mark.space_after
+            self._inside = False
             # A mark that is there already may yet be said to end a sentence, and a heading's colon ends none.
             if mark.ends_sentence or (mark.ends_sentence is False and not repeated):
-                self._boundary = self._capital = mark.ends_sentence
+                self._capital = mark.ends_sentence
 
     def _tag(self, token: re.Match[str]) -> None:
         name = " ".join(token["tag"].split())
         if not (_SECTION.fullmatch(name) and name.isupper()):
             self._word(token[0])
-        elif self._boundary:
+        elif not (self._inside or self._glued or self._last == "("):
             self._break(2)
             self._write(f"{name}:", space=False)
-            self._space = self._boundary = self._capital = True
+            self._space = self._capital = True
         else:
             self._write(name.lower(), space=self._space or self._last.isalnum())
             self._space = token.string[token.end() : token.end() + 1].isalnum()
@@ -165,20 +169,19 @@ class DictationFormatter:
         """A mark of the text itself, on its own."""
         if not self._repeats(mark):
             self._write(mark, space=False)
-            self._boundary, self._capital = mark in _SENTENCE_ENDS, False
+            self._inside = self._capital = False
 
     def _word(self, word: str) -> None:
         self._write(word[0].upper() + word[1:] if self._capital else word, space=self._space)
         self._capital = False
-        if bare := word.rstrip(_CLOSING):
-            self._boundary = bare.endswith(_SENTENCE_ENDS)
+        self._inside = word.lower() in _LEADING
 
     def _repeats(self, mark: str) -> bool:
         return mark in _PUNCTUATION and mark == self._last and not self._breaks
 
     def _break(self, count: int) -> None:
         self._breaks = min(self._breaks + count, 2)
-        self._boundary = True
+        self._inside = False
 
     def _write(self, text: str, *, space: bool) -> None:
         if self._last:

@@ -28,6 +28,7 @@ SUBTITLE_FORMATS = ("srt", "vtt")
 
 # Line breaks of every kind, tabs, and the rest of the control characters: a segment is one line in every format.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL_IN_REPORT = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def timestamp(milliseconds: int, *, decimal_marker: str = ".", always_hours: bool = False) -> str:
@@ -44,15 +45,16 @@ def timestamp(milliseconds: int, *, decimal_marker: str = ".", always_hours: boo
 
 
 def line_of(segment: Segment) -> str:
-    """The segment's text on one line, without the space at its ends. Empty if nothing is left."""
-    return _CONTROL.sub(" ", segment.text).strip()
+    """The segment's text, formatted if it is, on one line, without the space at its ends. Empty if nothing is left."""
+    text = segment.text if segment.formatted_text is None else segment.formatted_text
+    return _CONTROL.sub(" ", text).strip()
 
 
 class SegmentFormatter:
     """One recording's segments, piece by piece, in one of `TEXT_FORMATS`.
 
-    `header()` and then `segment()` for each, joined, is the file. It keeps the number of the cue and the time of the
-    last one; use a new one for each recording.
+    `header()`, then `segment()` for each, then `footer()`, joined, is the file. It keeps the number of the cue and the
+    time of the last one; use a new one for each recording.
 
     Args:
         output_format: one of `TEXT_FORMATS`.
@@ -70,6 +72,7 @@ class SegmentFormatter:
         self._file = file
         self._number = 0
         self._earliest = 0
+        self._in_report = False
 
     def header(self) -> str:
         """What stands above the first segment."""
@@ -82,6 +85,8 @@ class SegmentFormatter:
 
     def segment(self, segment: Segment) -> str:
         """The segment with its line breaks, or ``""`` if it has no text."""
+        if self._format == "txt" and not self._split and segment.formatted_text is not None:
+            return self._report(segment.formatted_text)
         line = line_of(segment)
         if not line:
             return ""
@@ -90,6 +95,18 @@ class SegmentFormatter:
         end = max(round(segment.end * 1000), start + 1)
         self._earliest = start
         return self._make(line, start, end, segment.channel if self._split else None)
+
+    def footer(self) -> str:
+        """What stands below the last segment."""
+        return "\n" if self._in_report else ""
+
+    def _report(self, text: str) -> str:
+        """A part of a report, which has lines and paragraphs of its own."""
+        text = _CONTROL_IN_REPORT.sub(" ", text)
+        if not self._in_report:
+            text = text.lstrip()
+        self._in_report = self._in_report or bool(text)
+        return text
 
     def _txt(self, line: str, start: int, end: int, channel: int | None) -> str:
         return f"{_bracketed(channel)}{line}\n"
@@ -117,7 +134,8 @@ def render(transcript: Transcript, output_format: str) -> str:
     if output_format == "json":
         return json_line(transcript.to_dict())
     formatter = SegmentFormatter(output_format, split=transcript.channel == "split")
-    return formatter.header() + "".join(formatter.segment(segment) for segment in transcript.segments)
+    body = "".join(formatter.segment(segment) for segment in transcript.segments)
+    return formatter.header() + body + formatter.footer()
 
 
 def json_line(value: dict[str, Any]) -> str:

@@ -73,10 +73,16 @@ class TextStream:
         self._wrote_text = True
 
     def finish(self, index: int, transcript: Transcript) -> None:
-        pass
+        self._end()
 
     def fail(self, index: int, error: VoxportError, partial: Transcript | None = None) -> str | None:
+        self._end()
         return None if partial is None else "what is printed above"
+
+    def _end(self) -> None:
+        if self._formatter is not None:
+            write_stdout(self._formatter.footer())
+        self._formatter = None
 
 
 class JSONLines:

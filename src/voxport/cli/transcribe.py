@@ -84,6 +84,11 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--json", action="store_true", help="one JSON object a line for each input, in order, failed ones too"
     )
+    group.add_argument(
+        "--format_dictation",
+        action="store_true",
+        help="MedASR: {period}, {new paragraph}, [FINDINGS] and the like become a formatted report",
+    )
 
 
 def _add_recognition_options(group: argparse._ArgumentGroup) -> None:
@@ -147,6 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
         task=arguments.task,
         vad=not arguments.no_vad,
         channels=arguments.channels,
+        format_dictation=arguments.format_dictation,
         batch_size=arguments.batch_size,
     )
     get_device(arguments.device)
