@@ -27,6 +27,7 @@ class FakeModel:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.info = ModelInfo(name, "whisper", "ab" * 32, "models/fake", random_weights=name.endswith("-random"))
         self.device = "cpu"
         self.dtype = "float32"
 
@@ -72,7 +73,7 @@ class FakeTranscription:
             language="en",
             duration=self.duration or 0.0,
             segments=tuple(self._segments),
-            model=ModelInfo(self._model.name, "whisper", "ab" * 32, "models/fake"),
+            model=self._model.info,
             device="cpu",
             dtype="float32",
             channel="split" if self._options.channels == "split" else None,

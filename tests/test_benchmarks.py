@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -195,3 +196,172 @@ def test_cold_start_names_what_is_missed(load: Any) -> None:
         "voxport transcribe: 2.60 s, allowed are 2.50 s",
         "voxport --help loads torch",
     ]
+
+
+def medasr_table(load: Any, seconds: dict[str, list[float]], errors: dict[str, float]) -> Any:
+    interleaved, medasr_speed = load("interleaved"), load("medasr_speed")
+    columns = [
+        interleaved.Column(setting, seconds={"clip": seconds[setting.label]}, cpu_seconds={"clip": [1.0]})
+        for setting in medasr_speed.SETTINGS
+        if setting.label in seconds
+    ]
+    return medasr_speed.Table("clip", 11.0, interleaved.Session(columns, None), errors)
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "error", "missed"),
+    [
+        (1.7, 1.0, 0.011, []),
+        (1.8, 1.0, 0.011, ["11 s: voxport float32, 0.944 times as fast, not 1"]),
+        (1.7, 1.1, 0.011, ["11 s: voxport bfloat16, 1.55 times as fast, not 1.7"]),
+        (1.7, 1.0, 0.0111, ["11 s: relative L2 in bfloat16, 1.11 times transformers', not 1.1"]),
+        (1.7, 1.0, float("nan"), ["11 s: relative L2 in bfloat16, nan times transformers', not 1.1"]),
+    ],
+)
+def test_medasr_is_judged_beside_transformers_float32(
+    load: Any, float32: float, bfloat16: float, error: float, missed: list[str]
+) -> None:
+    seconds = {
+        "voxport float32": [float32] * 2,
+        "transformers float32": [1.7, 1.7],
+        "voxport bfloat16": [bfloat16] * 2,
+        "transformers bfloat16": [1.0, 9.0],
+    }
+    errors = {"voxport float32": 1e-6, "transformers float32": 0.0, "voxport bfloat16": error}
+    table = medasr_table(load, seconds, {**errors, "transformers bfloat16": 0.0100001})
+    assert table.missed() == missed
+
+
+def test_medasr_without_bfloat16_is_judged_on_float32_alone(load: Any) -> None:
+    seconds = {"voxport float32": [1.0], "transformers float32": [2.0]}
+    table = medasr_table(load, seconds, {"voxport float32": 1e-6, "transformers float32": 0.0})
+    assert table.error_ratio is None
+    assert table.missed() == []
+    assert "| voxport float32 | 1 [1-1] | 11.0 | 2 [2-2] | 1 | 1.00 | 1e-06 |" in load("medasr_speed").rows(table)
+
+
+def test_relative_l2_is_taken_to_transformers_float32(load: Any) -> None:
+    medasr_speed = load("medasr_speed")
+    base = np.array([[3.0, 0.0], [0.0, 4.0]], np.float32)
+    other = np.array([[3.0, 0.0], [0.5, 4.0]], np.float32)
+    found = medasr_speed.relative_l2({"transformers float32": base, "voxport float32": other})
+    assert found == {"transformers float32": 0.0, "voxport float32": pytest.approx(0.1)}
+    with pytest.raises(load("worker_client").EngineError, match="shape"):
+        medasr_speed.relative_l2({"transformers float32": base, "voxport float32": other[:1]})
+
+
+def test_a_dictation_is_real_before_synthetic_and_medical_before_other(load: Any) -> None:
+    recordings = load("recordings")
+
+    def entry(name: str, kind: str, group: str, seconds: float, language: str = "en") -> Any:
+        return recordings.Recording(name, Path(name), "", language, kind, group, seconds)
+
+    other, synthetic = entry("other", "real", "", 60.0), entry("synthetic", "synthetic", "medical", 60.0)
+    medical, short = entry("medical", "real", "medical", 44.0), entry("short", "real", "medical", 43.0)
+    everything = [entry("de", "real", "medical", 60.0, "de"), synthetic, other, short, medical]
+    assert recordings.long_enough(everything, 43.8) is medical
+    assert recordings.long_enough([synthetic, other], 43.8) is other
+    assert recordings.long_enough([short, synthetic], 43.8) is synthetic
+    with pytest.raises(SystemExit, match=r"no English recording of 43\.8 seconds"):
+        recordings.long_enough([short], 43.8)
+
+
+def clips(load: Any, folder: Path) -> list[Any]:
+    """Two clips of 0.5 s and 1 s whose samples tell them apart."""
+    soundfile = pytest.importorskip("soundfile", reason="soundfile is in the dependency group `benchmark`")
+    found = []
+    for value, seconds in ((1, 0.5), (2, 1.0)):
+        file = folder / f"{value}.flac"
+        soundfile.write(file, np.full(int(seconds * 16_000), value, np.int16), 16_000, subtype="PCM_16")
+        found.append(load("recordings").Recording(file.stem, file, "", "en", "real", "", seconds))
+    return found
+
+
+def test_a_playlist_has_each_clip_once_in_each_turn_and_pauses_between(load: Any) -> None:
+    recordings = load("recordings")
+    some = [recording(load, str(number), "text") for number in range(8)]
+    first, again = ([next(play) for _ in range(24)] for play in (recordings.playlist(some, seed) for seed in (3, 3)))
+    assert first == again
+    turns = [[entry.name for entry, _ in first[start : start + 8]] for start in (0, 8, 16)]
+    assert all(sorted(turn) == [entry.name for entry in some] for turn in turns)
+    assert turns[0] != turns[1]
+    assert all(0.3 <= pause <= 1.0 for _, pause in first)
+    assert next(recordings.playlist(some, 4)) != first[0]
+    with pytest.raises(SystemExit, match="no English clip"):
+        next(recordings.playlist([], 0))
+
+
+def test_a_joined_recording_has_the_length_asked_for_and_begins_as_a_longer_one(load: Any, tmp_path: Path) -> None:
+    recordings = load("recordings")
+    pool = clips(load, tmp_path)
+    short, long = tmp_path / "short.flac", tmp_path / "long.flac"
+    recordings.write_long(pool, 1.25, 0, short)
+    recordings.write_long(pool, 10.0, 0, long)
+    shorter, longer = recordings._read(short), recordings._read(long)
+    assert (len(shorter), len(longer)) == (20_000, 160_000)
+    assert np.array_equal(shorter, longer[:20_000])
+    assert set(longer.tolist()) == {0, 1, 2}
+
+
+def test_a_beginning_is_cut_to_the_sample_and_never_shorter(load: Any, tmp_path: Path) -> None:
+    recordings = load("recordings")
+    clip = recordings.beginning(clips(load, tmp_path)[1], 0.75, tmp_path)
+    assert (clip.name, clip.seconds, len(recordings._read(clip.file))) == ("2-0.75s", 0.75, 12_000)
+    with pytest.raises(ValueError, match=r"shorter than 1\.25 s"):
+        recordings.beginning(clips(load, tmp_path)[1], 1.25, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("peak", "seconds", "missed"),
+    [
+        (600, 413.0, []),
+        (601, 413.0, ["60 min: 101 MiB more than 5 min, allowed are 100"]),
+        (600, 418.0, ["60 min: 1.16 times the cost per hour of 5 min, allowed are 1.15"]),
+    ],
+)
+def test_the_longest_recording_is_judged_beside_the_second_shortest(
+    load: Any, peak: int, seconds: float, missed: list[str]
+) -> None:
+    long_recordings = load("long_recordings")
+
+    def run(minutes: float, taken: float, highest: int, words: int = 9) -> Any:
+        return long_recordings.Run(60 * minutes, taken, taken, words, 400 * 2**20, 900 * 2**20, highest * 2**20)
+
+    runs = [run(60, seconds, peak), run(2, 99.0, 100), run(5, 30.0, 500), run(20, 999.0, 9999)]
+    assert long_recordings.failures(runs) == missed
+    assert long_recordings.failures(runs[:2]) == []
+    assert long_recordings.failures([run(2, 1.0, 1, words=0)]) == ["2 min: nothing was said"]
+
+
+def test_memory_is_told_in_bytes_and_the_peak_can_be_forgotten(load: Any) -> None:
+    protocol = load("protocol")
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the system has no /proc")
+    before = protocol.memory()["peak"]
+    held = np.ones(64 * 2**20, np.uint8)
+    most = protocol.memory()
+    assert most["peak"] >= most["now"] > held.nbytes
+    assert most["peak"] >= before
+    del held
+    protocol.forget_peak()
+    assert protocol.memory()["peak"] <= most["peak"]
+
+
+def test_a_worker_writes_logits_to_a_file_or_says_that_it_has_none(load: Any, tmp_path: Path) -> None:
+    protocol = load("protocol")
+
+    class Fake(protocol.Engine):  # type: ignore[misc, name-defined]
+        modes = ("window",)
+
+        def prepare(self, file: str, mode: str) -> str:
+            return file
+
+    class Frames(Fake):
+        def logits(self, audio: str) -> np.ndarray:
+            return np.arange(6, dtype=np.float32).reshape(2, 3)
+
+    request = {"op": "logits", "file": "f", "output": str(tmp_path / "logits.npy")}
+    with pytest.raises(ValueError, match="gives no logits"):
+        protocol.answer(Fake(), request)
+    assert protocol.answer(Frames(), request) == {"shape": [2, 3]}
+    assert np.load(tmp_path / "logits.npy").sum() == 15.0

@@ -12,7 +12,7 @@ from fakes.environment import files_under, isolate
 from fakes.hub import COMMIT, FakeHub
 from fakes.modelscope import FakeModelScope
 from voxport import cli
-from voxport.cli.models import SOURCE_NAMES
+from voxport.cli.models import RANDOM_NAMES, SOURCE_NAMES
 from voxport.models.hub import catalog
 from voxport.models.hub.progress import BarProgress, LineProgress, SilentProgress, megabytes, terminal_progress
 
@@ -57,6 +57,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_the_sources_it_names_are_all_there_are() -> None:
     assert SOURCE_NAMES == catalog.SOURCES
+    assert tuple(catalog.RANDOM_FAMILIES) == RANDOM_NAMES
 
 
 def test_pulling_into_a_file_fails_before_anything_is_fetched(shell: Shell, checkpoint: Path) -> None:
@@ -102,6 +103,7 @@ def test_list_json(shell: Shell, checkpoint: Path, home: Path) -> None:
         "path": path,
         "size": sum((home / path / name).stat().st_size for name in files_under(home / path)),
         "licence": None,
+        "random_weights": False,
     }
     assert entries["whisper-base"]["ready"] is False
     assert entries["whisper-base"]["sources"][-1] == "index"
@@ -118,6 +120,7 @@ def test_show(shell: Shell, checkpoint: Path) -> None:
     assert facts["languages"] == ["de", "en"]
     assert facts["parameters"] == 16
     assert facts["dtypes"] == ["F32"]
+    assert facts["random_weights"] is False
     assert facts["licence"] is None  # an import may be anything, whatever it is called
     assert facts["shape"] == {
         "encoder_layers": 2, "decoder_layers": 1, "width": 4, "encoder_heads": 2, "decoder_heads": 2,
@@ -126,6 +129,7 @@ def test_show(shell: Shell, checkpoint: Path) -> None:
     text = shell("show", "whisper-tiny")
     assert f"identity:         {facts['identity']}" in text
     assert "conv1" not in text
+    assert "weights:" not in text  # said of random ones only
 
 
 def test_show_a_folder_and_a_cached_model(shell: Shell, tmp_path: Path) -> None:
@@ -200,6 +204,16 @@ def test_rm(shell: Shell, checkpoint: Path, home: Path, tmp_path: Path) -> None:
         (["pull", "medasr", "--source", "index"], "index doesn't have medasr"),
         (["pull", "whisper-small"], "no source could give whisper-small"),
         (["import", "./none.pt", "ours"], "no file or folder"),
+        (["import"], "PATH and NAME are missing"),
+        (["import", "ours.pt"], "hint: usage: voxport models import PATH NAME"),
+        (["import", "a", "b", "c"], "unexpected argument 'c'"),
+        (["import", "a", "b", "--seed", "1"], "--seed is of random weights only"),
+        (["import", "--random", "whisper", "mine"], "--random can't be 'whisper'"),
+        (["import", "--random"], "--random needs a value"),
+        (["import", "--random", "medasr"], "hint: usage: voxport models import --random medasr NAME"),
+        (["import", "--random", "medasr", "a", "b"], "takes a NAME only, not 'a' and 'b'"),
+        (["import", "--random", "medasr", "mine", "--seed", "-1"], "--seed can't be -1"),
+        (["import", "--random", "medasr", "no such"], "'no such' can't be a model's name"),
         (["rm", "../../etc"], "no model"),
         (["show"], "NAME"),
         (["fly"], "fly"),

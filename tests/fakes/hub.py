@@ -14,7 +14,10 @@ LARGE = (".safetensors", ".bin", ".kenlm")
 
 
 class FakeHub(FakeServer):
-    """`repositories`: id -> {file name: content}. `gated`: ids that want a token. `branch`: the only branch."""
+    """`repositories`: id -> {file name: content}. `gated`: ids that want a token, and get `refusal` without one.
+
+    `branch`: the only branch.
+    """
 
     def __init__(self, repositories: dict[str, dict[str, bytes]], branch: str = "main") -> None:
         super().__init__()
@@ -22,6 +25,7 @@ class FakeHub(FakeServer):
         self.branch = branch
         self.default_branch: str | None = None
         self.gated: set[str] = set()
+        self.refusal = Answer(401, b"Access to this model is restricted", {"X-Error-Code": "GatedRepo"})
         self.corrupt: set[str] = set()
         self.status = 200
 
@@ -70,7 +74,7 @@ class FakeHub(FakeServer):
         if content is None or revision not in (self.branch, COMMIT):
             return Answer(404, headers={"X-Error-Code": "EntryNotFound"})
         if repository in self.gated and "authorization" not in request.headers:
-            return Answer(401, b"Access to this model is restricted", {"X-Error-Code": "GatedRepo"})
+            return self.refusal
         etag = hashlib.sha256(content).hexdigest() if name.endswith(LARGE) else git_sha1(content)
         if name in self.corrupt:
             content = content[:-1] + bytes([content[-1] ^ 1])

@@ -92,6 +92,8 @@ class Job:
             self.progress.status("loading the model ...")
             self._model = self.load()
             self.progress.clear()
+            if self._model.info.random_weights:
+                warn(f"{self._model.name} has random weights: what it says means nothing")
         try:
             self._transcribe(index, recording, self._model, attempt)
         except VoxportError as error:

@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from voxport.cli.parser import integer_from
 from voxport.cli.terminal import note, write_stdout
+from voxport.errors import UsageError
 
 __all__ = ["add_parser"]
 
 SOURCE_NAMES = ("huggingface", "modelscope", "atomgit", "openai", "index")
+RANDOM_NAMES = ("medasr",)
 
 LIST_EPILOG = "known models and everything in the store; a hub id (org/name) can be pulled as well"
 PULL_EPILOG = """\
@@ -21,12 +24,18 @@ examples:
   voxport models pull whisper-base
   voxport models pull whisper-tiny.en --source index
   voxport models pull google/medasr --source modelscope -d ./weights"""
+IMPORT_USAGE = """\
+voxport models import PATH NAME [options]
+       voxport models import --random FAMILY NAME [--seed N] [options]"""
 IMPORT_EPILOG = """\
-takes an openai/whisper checkpoint (.pt), a CTranslate2 folder (as faster-whisper uses) or a Hugging Face folder
+takes an openai/whisper checkpoint (.pt), a CTranslate2 folder (as faster-whisper uses), or a Hugging Face folder of
+Whisper or MedASR; with --random it makes a model of the true shape whose words mean nothing, to try things out
 
 examples:
   voxport models import large-v2.pt whisper-large-v2
-  voxport models import ./faster-whisper-ours ours"""
+  voxport models import ./faster-whisper-ours ours
+  voxport models import ./weights medasr
+  voxport models import --random medasr medasr-random"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -68,9 +77,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_json(pull)
     _add_quiet(pull)
 
-    importing = add("import", "convert a model that is here into the store, exactly", _import, IMPORT_EPILOG)
-    importing.add_argument("path", metavar="PATH", type=Path, help="a .pt file or a folder")
-    importing.add_argument("name", metavar="NAME", help="what to call it")
+    summary = "convert a model that is here into the store, exactly; or make one with random weights"
+    importing = add("import", summary, _import, IMPORT_EPILOG)
+    importing.usage = IMPORT_USAGE
+    importing.add_argument("path", metavar="PATH", nargs="?", help="a .pt file or a folder; not with --random")
+    importing.add_argument("name", metavar="NAME", nargs="?", help="what to call it")
+    importing.add_argument(
+        "--random", choices=RANDOM_NAMES, metavar="FAMILY", help=f"random weights: {', '.join(RANDOM_NAMES)}"
+    )
+    importing.add_argument(
+        "--seed",
+        type=integer_from(0, "--seed", highest=2**63 - 1),
+        metavar="N",
+        help="of the random weights (default: 0)",
+    )
     importing.add_argument("--offline", action="store_true", help="never touch the network, not even for a tokenizer")
     _add_json(importing)
     _add_quiet(importing)
@@ -111,7 +131,7 @@ def _list(arguments: argparse.Namespace) -> int:
             entry.name,
             "yes" if entry.ready else "-",
             _size(entry.size),
-            entry.source or ", ".join(entry.sources),
+            f"{entry.source or ', '.join(entry.sources)}{' (random weights)' if entry.random_weights else ''}",
             (entry.revision or "")[:12],
         )
         for entry in entries
@@ -131,7 +151,10 @@ def _show(arguments: argparse.Namespace) -> int:
         _print_json(facts)
         return 0
     for key, value in facts.items():
-        if key not in ("tensors", "schema") and value is not None:
+        if key == "random_weights":
+            if value:
+                write_stdout(f"{'weights:':<18}random: what it says means nothing\n")
+        elif key not in ("tensors", "schema") and value is not None:
             write_stdout(f"{key.replace('_', ' ') + ':':<18}{_text(key, value)}\n")
     if not facts["ready"]:
         note("note", f"not here yet: `voxport models pull {arguments.name}` fetches it")
@@ -157,14 +180,40 @@ def _import(arguments: argparse.Namespace) -> int:
     from voxport.models import hub
     from voxport.models.hub.progress import terminal_progress
 
-    stored = hub.import_model(
-        arguments.path,
-        arguments.name,
-        offline=arguments.offline,
-        progress=terminal_progress(quiet=arguments.quiet),
-    )
+    path, name = _import_inputs(arguments)
+    progress = terminal_progress(quiet=arguments.quiet)
+    if path is None:
+        stored = hub.import_random(arguments.random, name, seed=arguments.seed or 0, progress=progress)
+    else:
+        stored = hub.import_model(path, name, offline=arguments.offline, progress=progress)
     _print_model(arguments, stored.name, stored.path, stored.source, stored.revision)
     return 0
+
+
+def _import_inputs(arguments: argparse.Namespace) -> tuple[Path | None, str]:
+    """PATH and NAME, or with --random NAME alone.
+
+    Raises:
+        UsageError: too few or too many are given.
+    """
+    given: list[str] = [value for value in (arguments.path, arguments.name) if value is not None]
+    if arguments.random is None:
+        hint = "usage: voxport models import PATH NAME; `--help` tells more"
+        if arguments.seed is not None:
+            raise UsageError(
+                "--seed is of random weights only", hint="voxport models import --random FAMILY NAME --seed N"
+            )
+        if len(given) < 2:
+            raise UsageError("NAME is missing" if given else "PATH and NAME are missing", hint=hint)
+        return Path(given[0]), given[1]
+    hint = f"usage: voxport models import --random {arguments.random} NAME; `--help` tells more"
+    if not given:
+        raise UsageError("NAME is missing", hint=hint)
+    if len(given) > 1:
+        raise UsageError(
+            f"--random imports from nowhere and takes a NAME only, not {given[0]!r} and {given[1]!r}", hint=hint
+        )
+    return None, given[0]
 
 
 def _remove(arguments: argparse.Namespace) -> int:

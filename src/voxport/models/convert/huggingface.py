@@ -1,17 +1,20 @@
-"""Hugging Face folders, fine-tuned and distilled ones too: checked, and brought to safetensors."""
+"""Hugging Face folders of any family: config.json and weights read, and brought to safetensors."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voxport.errors import ModelFormatError
-from voxport.models.convert.layout import Dimensions, check_tensors
+from voxport.errors import ModelFormatError, OutputError
 from voxport.models.convert.openai import load_pickle
-from voxport.models.safetensors_file import StoredTensor, from_torch, read_safetensors
+from voxport.models.safetensors_file import StoredTensor, from_torch, read_safetensors, write_safetensors
 
-__all__ = ["PICKLES", "WEIGHTS", "dimensions", "read_config", "read_huggingface", "weight_files"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["PICKLES", "WEIGHTS", "copy_files", "read_config", "read_tensors", "weight_files", "write_weights"]
 
 WEIGHTS = "model.safetensors"
 PICKLES = "pytorch_model.bin"
@@ -63,57 +66,50 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def dimensions(config: dict[str, Any], where: object) -> Dimensions:
-    """The network's dimensions as config.json gives them.
+def read_tensors(folder: Path, published: Callable[[str], str] = str) -> dict[str, StoredTensor]:
+    """All tensors of a folder; pickles are read without running any code of theirs.
+
+    Args:
+        folder: with weights, one file or shards.
+        published: gives the published name of a stored one.
 
     Raises:
-        ModelFormatError: one is missing or can't be.
+        ModelFormatError: there are none, a file is damaged, or a tensor is there twice.
     """
-    names = {
-        "n_mels": "num_mel_bins",
-        "n_audio_ctx": "max_source_positions",
-        "n_audio_state": "d_model",
-        "n_audio_head": "encoder_attention_heads",
-        "n_audio_layer": "encoder_layers",
-        "n_vocab": "vocab_size",
-        "n_text_ctx": "max_target_positions",
-        "n_text_state": "d_model",
-        "n_text_head": "decoder_attention_heads",
-        "n_text_layer": "decoder_layers",
-        "n_audio_ffn": "encoder_ffn_dim",
-        "n_text_ffn": "decoder_ffn_dim",
-    }
-    assumed = {"max_source_positions": 1500, "max_target_positions": 448}
-    sizes: dict[str, Any] = {ours: config.get(theirs, assumed.get(theirs)) for ours, theirs in names.items()}
-    bad = [f"{names[ours]} = {size!r}" for ours, size in sizes.items() if type(size) is not int or not 0 < size < 10**6]
-    if bad:
-        raise ModelFormatError(f"the config.json of {where} has {', '.join(bad)}", hint="is it a Whisper model?")
-    return Dimensions(**sizes)
-
-
-def read_huggingface(folder: Path) -> tuple[dict[str, StoredTensor], Dimensions, dict[str, Any]]:
-    """The tensors under their published names, the dimensions, and config.json.
-
-    Checkpoints of the bare model, without the output projection, lack the leading "model.": it is put there.
-
-    Raises:
-        ModelFormatError: it is no whole Whisper folder, or its weights do not fit its config.json.
-    """
-    config = read_config(folder)
-    if config.get("model_type") != "whisper":
-        raise ModelFormatError(
-            f"{folder} holds a model of type {config.get('model_type')!r}", hint="only Whisper models can be imported"
-        )
-    sizes = dimensions(config, folder)
     tensors: dict[str, StoredTensor] = {}
     for path in weight_files(folder):
-        for name, tensor in (_pickled(path) if path.suffix == ".bin" else read_safetensors(path)).items():
-            published = f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
-            if published in tensors:
-                raise ModelFormatError(f"{published} is in two files of {folder}", hint="get the folder again")
-            tensors[published] = tensor
-    check_tensors(tensors, sizes, folder)
-    return tensors, sizes, config
+        for stored, tensor in (_pickled(path) if path.suffix == ".bin" else read_safetensors(path)).items():
+            name = published(stored)
+            if name in tensors:
+                raise ModelFormatError(f"{name} is in two files of {folder}", hint="get the folder again")
+            tensors[name] = tensor
+    return tensors
+
+
+def write_weights(folder: Path, destination: Path, tensors: Mapping[str, StoredTensor]) -> None:
+    """The weights of `folder`: safetensors copied as they are, single or sharded; `tensors` written for pickles.
+
+    Raises:
+        OutputError: they can't be written.
+    """
+    files = weight_files(folder)
+    if files[0].suffix != ".safetensors":
+        write_safetensors(destination / WEIGHTS, tensors)
+        return
+    index = [] if files == [folder / WEIGHTS] else [folder / f"{WEIGHTS}.index.json"]
+    for path in [*files, *index]:
+        _copy(path, destination / path.name)
+
+
+def copy_files(folder: Path, names: Iterable[str], destination: Path) -> None:
+    """Those of the files that `folder` has, and its licence.
+
+    Raises:
+        OutputError: one can't be written.
+    """
+    licences = sorted(path for path in folder.glob("LICEN[SC]E*") if path.is_file())
+    for path in [*(folder / name for name in names if (folder / name).is_file()), *licences]:
+        _copy(path, destination / path.name)
 
 
 def _pickled(path: Path) -> dict[str, StoredTensor]:
@@ -123,3 +119,10 @@ def _pickled(path: Path) -> dict[str, StoredTensor]:
     if not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
         raise ModelFormatError(f"{path} holds something else than tensors", hint="a state dict is needed")
     return {str(name): from_torch(tensor) for name, tensor in content.items()}
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise OutputError(f"{source} can't be copied to {target}: {error.strerror or error}") from error

@@ -1,4 +1,7 @@
-"""What a Whisper network consists of: its sizes, its tensors by their Hugging Face names, and its config.json."""
+"""What a Whisper network consists of: its sizes, its tensors by their Hugging Face names, and its config.json.
+
+And, for every family, whether stored tensors are those of a network.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,21 @@ from voxport.errors import ModelFormatError
 from voxport.models.safetensors_file import FLOAT_DTYPES, StoredTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-__all__ = ["PROJECTION", "TOKEN_EMBEDDING", "Dimensions", "check_tensors", "config_json", "drop_tied", "weights_dtype"]
+__all__ = [
+    "PROJECTION",
+    "TOKEN_EMBEDDING",
+    "Dimensions",
+    "check_layout",
+    "check_tensors",
+    "config_json",
+    "drop_tied",
+    "weights_dtype",
+]
+
+COUNT_DTYPES = ("I64", "I32")
+"""dtype codes that whole numbers in a model's weights may have."""
 
 TOKEN_EMBEDDING = "model.decoder.embed_tokens.weight"
 PROJECTION = "proj_out.weight"
@@ -91,8 +106,30 @@ def check_tensors(tensors: Mapping[str, StoredTensor], dimensions: Dimensions, w
             f"{where} has {len(tensors)} tensors, too few for its layers", hint="is the file complete?"
         )
     expected = dimensions.tensors()
-    missing = sorted(expected.keys() - tensors.keys())
-    unknown = sorted(tensors.keys() - expected.keys() - {PROJECTION})
+    check_layout(tensors, expected | {PROJECTION: expected[TOKEN_EMBEDDING]}, where, "Whisper", optional={PROJECTION})
+
+
+def check_layout(
+    tensors: Mapping[str, StoredTensor],
+    expected: Mapping[str, tuple[int, ...]],
+    where: object,
+    family: str,
+    *,
+    optional: Collection[str] = (),
+    counts: Collection[str] = (),
+) -> None:
+    """Raise ModelFormatError unless the tensors are exactly those which a network has.
+
+    Args:
+        tensors: as stored.
+        expected: name -> shape of each tensor.
+        where: the file or folder, for messages.
+        family: what the model is called, for messages.
+        optional: names that may be absent.
+        counts: names of whole numbers; all others are floats.
+    """
+    missing = sorted(expected.keys() - tensors.keys() - set(optional))
+    unknown = sorted(tensors.keys() - expected.keys())
     if missing or unknown:
         found = "; ".join(
             f"{len(names)} {kind}, the first is {names[0]}"
@@ -100,18 +137,18 @@ def check_tensors(tensors: Mapping[str, StoredTensor], dimensions: Dimensions, w
             if names
         )
         raise ModelFormatError(
-            f"the tensors of {where} are not those of a Whisper model: {found}",
+            f"the tensors of {where} are not those of a {family} model: {found}",
             hint="adapters (LoRA) must be merged into their base model first" if unknown else "is the file complete?",
         )
-    for name, shape in (expected | {PROJECTION: expected[TOKEN_EMBEDDING]}).items():
-        if name not in tensors:
-            continue
-        if tensors[name].shape != shape:
-            raise ModelFormatError(f"{name} of {where} has shape {tensors[name].shape}, expected {shape}")
-        if tensors[name].dtype not in FLOAT_DTYPES:
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name]:
+            raise ModelFormatError(f"{name} of {where} has shape {tensor.shape}, expected {expected[name]}")
+        if tensor.dtype not in (COUNT_DTYPES if name in counts else FLOAT_DTYPES):
             raise ModelFormatError(
-                f"{name} of {where} is stored as {tensors[name].dtype}",
-                hint="take the model in float16, bfloat16 or float32",
+                f"{name} of {where} is stored as {tensor.dtype}",
+                hint="a whole number is needed there"
+                if name in counts
+                else "take the model in float16, bfloat16 or float32",
             )
 
 

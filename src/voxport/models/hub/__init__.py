@@ -1,4 +1,4 @@
-"""From a name to a folder that a model can be loaded from: `resolve`, and `pull` and `import_model` behind it.
+"""From a name to a folder that a model can be loaded from: `resolve`; `pull`, `import_model` and `import_random`.
 
 The order: a folder given as a path; what is here already (the store, the hubs' caches); then each source in the order
 of `catalog.SOURCES`. The first that has the model gives it; if none does, one error says what each of them said.
@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from voxport.errors import (
     VoxportError,
 )
 from voxport.models.hub import catalog, hub_cache, store
-from voxport.models.hub.model_files import missing_files
+from voxport.models.hub.model_files import has_random_weights, missing_files
 from voxport.models.hub.progress import Progress, SilentProgress
 from voxport.models.hub.sources import Fetched, get_source
 from voxport.models.hub.sources.package_index import fetch_member
@@ -35,7 +36,16 @@ from voxport.models.hub.sources.reachability import Reachability
 if TYPE_CHECKING:
     from voxport.models.hub.catalog import KnownModel
 
-__all__ = ["ResolvedModel", "as_folder", "fetch_member", "find_local", "import_model", "pull", "resolve"]
+__all__ = [
+    "ResolvedModel",
+    "as_folder",
+    "fetch_member",
+    "find_local",
+    "import_model",
+    "import_random",
+    "pull",
+    "resolve",
+]
 
 _FATAL_CODES = frozenset({"disk_full", "home_not_writable"})
 """Errors that another source would only meet again."""
@@ -167,7 +177,7 @@ def pull(
 def import_model(
     path: Path, name: str, *, offline: bool = False, progress: Progress | None = None
 ) -> store.StoredModel:
-    """Convert what people have (OpenAI ``.pt``, CTranslate2 or Hugging Face folder) into the store, exactly.
+    """Convert what people have (OpenAI ``.pt``, CTranslate2 folder, Hugging Face folder) into the store, exactly.
 
     Raises:
         ModelNotFoundError: there is nothing at `path`.
@@ -175,11 +185,7 @@ def import_model(
         UsageError: `name` can't be a name.
     """
     path = path.expanduser()
-    name = catalog.canonical_name(name)
-    if _IMPORT_NAME.fullmatch(name) is None or ".." in name:
-        raise UsageError(
-            f"{name!r} can't be a model's name", hint="letters, digits, dots, dashes, underscores; at most one slash"
-        )
+    name = _import_name(name)
     progress = progress or SilentProgress()
     if not path.exists():
         raise ModelNotFoundError(f"there is no file or folder {path}", hint="give an existing path")
@@ -187,6 +193,41 @@ def import_model(
     with store.locked(name, progress=progress):
         origin: dict[str, object] = {"source": "import", "imported_from": path.name}
         return _install(name, path, origin, progress, offline=offline)
+
+
+def import_random(family: str, name: str, *, seed: int = 0, progress: Progress | None = None) -> store.StoredModel:
+    """Put a model of the true shape with random weights into the store: for trying things out without the weights.
+
+    Args:
+        family: one of `catalog.RANDOM_FAMILIES`.
+        name: what to call it; no published model's name.
+        seed: of the weights.
+        progress: told that what the model says means nothing.
+
+    Raises:
+        UsageError: an unknown family; `name` can't be a name, or a model with real weights goes by it.
+    """
+    if family not in catalog.RANDOM_FAMILIES:
+        raise UsageError(
+            f"there are no random weights for {family!r}", hint=f"one of: {', '.join(catalog.RANDOM_FAMILIES)}"
+        )
+    # Some file systems take MedASR and medasr for one.
+    if catalog.canonical_name(name.lower()) in catalog.MODELS or catalog.is_repository_id(name):
+        raise UsageError(
+            f"random weights must not be called {name!r}: a published model goes by that name",
+            hint=f"choose another, e.g. {family}-random",
+        )
+    name = _import_name(name)
+    progress = progress or SilentProgress()
+    with store.locked(name, progress=progress):
+        present = store.find(name)
+        if present is not None and not has_random_weights(present.path):
+            raise UsageError(
+                f"{name} is in the store already, with weights that are not random: {present.path}",
+                hint=f"choose another name, or remove it first: `voxport models rm {name}`",
+            )
+        progress.note(f"making {family} with random weights as {name}: what it says means nothing")
+        return _install_random(family, name, seed)
 
 
 def as_folder(name: str) -> Path | None:
@@ -199,6 +240,16 @@ def as_folder(name: str) -> Path | None:
     if looks_like_path or (name and path.is_dir()) or (path.suffix in (".pt", ".pth") and path.is_file()):
         return path
     return None
+
+
+def _import_name(name: str) -> str:
+    """The name under which an import is stored."""
+    name = catalog.canonical_name(name)
+    if _IMPORT_NAME.fullmatch(name) is None or ".." in name:
+        raise UsageError(
+            f"{name!r} can't be a model's name", hint="letters, digits, dots, dashes, underscores; at most one slash"
+        )
+    return name
 
 
 def _check_folder(name: str, folder: Path) -> ResolvedModel:
@@ -333,6 +384,20 @@ def _install(
     if own:
         _discard(path)
     return placed
+
+
+def _install_random(family: str, name: str, seed: int) -> store.StoredModel:
+    """Write the family's random folder into the store. The lock is held."""
+    from voxport.models.identity import model_identity
+
+    module, _, function = catalog.RANDOM_FAMILIES[family].partition(":")
+    write_folder = getattr(import_module(module), function)
+    with store.staging(name) as folder, store.store_errors(folder):
+        ready = folder / "model"
+        ready.mkdir()
+        write_folder(ready, seed=seed)
+        origin: dict[str, object] = {"source": "import", "random": family, "seed": seed}
+        return store.place(ready, name, model_identity(ready), origin)
 
 
 def _convert(path: Path, destination: Path, *, offline: bool, progress: Progress) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIASES",
     "MODELS",
+    "RANDOM_FAMILIES",
     "SOURCES",
     "IndexBundle",
     "KnownModel",
@@ -214,6 +215,9 @@ ALIASES: dict[str, str] = {
     "whisper-large": "whisper-large-v3",
 }
 """openai-whisper's spellings -> short name."""
+
+RANDOM_FAMILIES: dict[str, str] = {"medasr": "voxport.models.lasr.random_weights:write_random_folder"}
+"""Short name of a model -> "module:function" that writes a folder of its shape with random weights, by seed."""
 
 
 def canonical_name(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from voxport.errors import ModelFormatError, ModelNotFoundError
 from voxport.models import hub
 from voxport.models.hub import catalog, hub_cache, store
-from voxport.models.hub.model_files import safetensors_files
+from voxport.models.hub.model_files import has_random_weights, safetensors_files
 from voxport.models.hub.sources import get_source
 from voxport.models.hub.sources.hub_protocol import HubProtocolSource
 from voxport.models.safetensors_file import read_safetensors
@@ -35,6 +35,7 @@ class Entry:
         path: their folder, or None.
         size: of the folder in bytes, or None.
         licence: of the weights, as far as known.
+        random_weights: the files here were made with random weights, see `ModelInfo.random_weights`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     path: str | None = None
     size: int | None = None
     licence: str | None = None
+    random_weights: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,6 +92,7 @@ def describe(name: str) -> dict[str, Any]:
         "name": found.name,
         "ready": True,
         "family": None,
+        "random_weights": False,
         "identity": _identity(found.path),
         "path": str(found.path),
         "source": found.source,
@@ -157,11 +160,22 @@ def _stored_entry(item: store.StoredModel, model: catalog.KnownModel | None) -> 
         path=str(item.path),
         size=store.folder_size(item.path),
         licence=_licence(item.record, item.source, model),
+        random_weights=has_random_weights(item.path),
     )
 
 
 def _entry(model: catalog.KnownModel, source: str, revision: str, path: Path, licence: str) -> Entry:
-    return Entry(model.name, True, model.sources, source, revision, str(path), store.folder_size(path), licence or None)
+    return Entry(
+        name=model.name,
+        ready=True,
+        sources=model.sources,
+        source=source,
+        revision=revision,
+        path=str(path),
+        size=store.folder_size(path),
+        licence=licence or None,
+        random_weights=has_random_weights(path),
+    )
 
 
 def _licence(record: dict[str, Any], source: str, model: catalog.KnownModel | None) -> str | None:
@@ -188,21 +202,28 @@ def _configuration(folder: Path) -> dict[str, Any]:
     config = _json_object(folder / "config.json")
     generation_path = folder / "generation_config.json"
     generation = _json_object(generation_path) if generation_path.is_file() else {}
+    nested = config.get("encoder_config")  # MedASR's
+    encoder: dict[str, Any] = nested if isinstance(nested, dict) else {}
     shape = {
-        "encoder_layers": config.get("encoder_layers", config.get("num_hidden_layers")),
+        "encoder_layers": config.get(
+            "encoder_layers", config.get("num_hidden_layers", encoder.get("num_hidden_layers"))
+        ),
         "decoder_layers": config.get("decoder_layers"),
-        "width": config.get("d_model"),
-        "encoder_heads": config.get("encoder_attention_heads"),
+        "width": config.get("d_model", encoder.get("hidden_size")),
+        "encoder_heads": config.get("encoder_attention_heads", encoder.get("num_attention_heads")),
         "decoder_heads": config.get("decoder_attention_heads"),
     }
     facts: dict[str, Any] = {
         "family": config.get("model_type"),
-        "mels": config.get("num_mel_bins"),
+        "random_weights": has_random_weights(folder),
+        "mels": config.get("num_mel_bins", encoder.get("num_mel_bins")),
         "vocabulary": config.get("vocab_size"),
         "shape": {key: value for key, value in shape.items() if value is not None},
     }
     if config.get("model_type") == "whisper":
         facts["languages"] = _languages(folder, generation)
+    elif config.get("model_type") == "lasr_ctc":
+        facts["languages"] = ["en"]  # no file says so
     return facts
 
 

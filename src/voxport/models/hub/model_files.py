@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["missing_files", "safetensors_files", "select_files"]
+__all__ = ["has_random_weights", "missing_files", "safetensors_files", "select_files"]
 
 SUPPORTING_FILES = frozenset(
     {
@@ -86,6 +86,15 @@ def missing_files(folder: Path) -> list[str]:
     if not weights:
         missing.append(WEIGHTS)
     return missing + [path.name for path in weights if not path.is_file()]
+
+
+def has_random_weights(folder: Path) -> bool:
+    """True where config.json says ``voxport_random_weights``; False also where it can't be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and bool(config.get("voxport_random_weights", False))
 
 
 def _shards(present: set[str], start: str, end: str) -> list[str]:

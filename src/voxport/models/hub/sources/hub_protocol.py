@@ -93,7 +93,7 @@ class HubProtocolSource:
 
     def fetch(self, model: KnownModel, revision: str | None, progress: Progress) -> Fetched:
         repository = self.repository(model)
-        with self._explained(repository, revision):
+        with self._explained(repository, revision, gated=model.gated):
             snapshot = self._snapshot(repository, revision)
             wanted = self._select(snapshot)
             folder = hub_cache.repository_folder(self.cache(), repository)
@@ -107,7 +107,7 @@ class HubProtocolSource:
         self, model: KnownModel, revision: str | None, folder: Path, progress: Progress, *, whole: bool
     ) -> Fetched:
         repository = self.repository(model)
-        with self._explained(repository, revision):
+        with self._explained(repository, revision, gated=model.gated):
             snapshot = self._snapshot(repository, revision)
             wanted = list(snapshot.files) if whole else self._select(snapshot)
             folder.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ class HubProtocolSource:
         return Path(path)
 
     @contextmanager
-    def _explained(self, repository: str, revision: str | None) -> Iterator[None]:
+    def _explained(self, repository: str, revision: str | None, *, gated: bool) -> Iterator[None]:
         """Turn the library's errors into ours."""
         if hub_cache.hub_is_offline():
             raise OfflineError(f"HF_HUB_OFFLINE is set, so {self.title} isn't asked", hint="unset it to fetch models")
@@ -246,7 +246,24 @@ class HubProtocolSource:
         except transport_errors as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise disk_full(self.cache()) from error
+            if refusal := _refusal(error, gated):
+                raise GatedModelError(
+                    f"{self.title} refuses {repository}: {refusal}", hint=self.access_hint(repository)
+                ) from error
             raise DownloadError(f"{repository} from {self.title}: {_first_line(error)}") from error
+
+
+def _refusal(error: BaseException, gated: bool) -> str | None:
+    """What the hub itself said of a token that doesn't reach (403) or of one that it doesn't know (401, and only where
+    one is needed); None for any other failure, a proxy's refusal among them."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if response is not None and response.status_code in ((401, 403) if gated else (403,)):
+            said = str(response.headers.get("X-Error-Message") or "").strip()
+            return said or None
+        cause = cause.__cause__
+    return None
 
 
 def _first_line(error: BaseException) -> str:
