@@ -1,9 +1,10 @@
-"""Matrix products on this CPU: `voxport.models.cpu_products` beside the plain torch calls.
+"""Products on this CPU: `voxport.models.cpu_products` and the convolutions of MedASR beside the plain torch calls.
 
     python benchmarks/cpu_products.py [--threads 2]
 
-Before each product 100 MB are read, so that the matrix comes from memory and not from a cache, as in a decoder step.
-Medians of 25 products of each kind, taken in turn; microseconds.
+MedASR's in float32 and, where the processor has it, bfloat16. Before each product 100 MB are read, so that the matrix
+comes from memory and not from a cache, as in a decoder step. Medians of 25 products of each kind, taken in turn;
+microseconds.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+import machine
 from voxport.devices import get_device
 from voxport.models.cpu_products import StepLinear, linear, one_query_attention
+from voxport.models.lasr.net import Convolution, LasrDimensions, SubsamplingConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,11 @@ STEP = {
     "medium fc1": (4096, 1024),
 }
 HEADS = {"tiny attention to a window": 6, "base attention to a window": 8}
+MEDASR = LasrDimensions()
+STRIDED = {4378: MEDASR.width, 2187: MEDASR.subsampling_channels}
+"""Frames of 43.8 s that go into the sub-sampler's convolutions, and how many channels come out."""
+FRAMES = (1093, 497)
+"""Of 43.8 s and of a window of 20 s."""
 ROWS = (1, 2, 4, 8)
 TURNS = 25
 
@@ -53,7 +61,7 @@ def compare(name: str, rows: int, plain: Product, other: Product) -> None:
             product()
             taken.append(time.perf_counter() - started)
     first, second = (1e6 * statistics.median(taken) for taken in times)
-    print(f"{name:<28}{rows:>6}{first:>14.0f}{second:>14.0f}{first / second:>8.2f}")
+    print(f"{name:<30}{rows:>6}{first:>14.0f}{second:>14.0f}{first / second:>8.2f}")
 
 
 def encoder_products(height: int, width: int, *, gelu: bool) -> tuple[Product, Product]:
@@ -61,6 +69,36 @@ def encoder_products(height: int, width: int, *, gelu: bool) -> tuple[Product, P
     if gelu:
         return lambda: F.gelu(F.linear(x, weight, bias)), lambda: linear(x, weight, bias, activation="gelu")
     return lambda: F.linear(x, weight, bias), lambda: linear(x, weight, bias)
+
+
+def feed_forwards(rows: int, dtype: torch.dtype) -> tuple[Product, Product]:
+    """MedASR's first layer of a feed-forward module, SiLU behind it."""
+    x = torch.randn(1, rows, MEDASR.width).to(dtype)
+    weight = torch.randn(MEDASR.ffn, MEDASR.width).to(dtype)
+    return lambda: F.silu(F.linear(x, weight)), lambda: linear(x, weight, activation="silu")
+
+
+def strided_convolutions(frames: int, channels: int, dtype: torch.dtype) -> tuple[Product, Product]:
+    """A convolution of MedASR's sub-sampler."""
+    width, kernel, stride = MEDASR.width, MEDASR.subsampling_kernel, MEDASR.subsampling_stride
+    layer = SubsamplingConvolution(width, channels, kernel, stride)
+    x, weight, bias = torch.randn(1, frames, width), torch.randn(channels, width, kernel), torch.randn(channels)
+    x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+    layer.weight.data, layer.bias.data = weight.clone(), bias
+    layer.fuse()
+    return lambda: F.conv1d(x.transpose(1, 2), weight, bias, stride=stride).transpose(1, 2), lambda: layer(x)
+
+
+def depthwise_convolutions(frames: int, dtype: torch.dtype) -> tuple[Product, Product]:
+    """MedASR's filter of each channel, from and to the order in which the linear layers have the numbers."""
+    module = Convolution(MEDASR).to(dtype)
+    x, weight = torch.randn(1, frames, MEDASR.width).to(dtype), module.depthwise_conv.weight
+    padding = ((MEDASR.kernel - 1) // 2, MEDASR.kernel // 2)
+
+    def plain() -> torch.Tensor:
+        return F.conv1d(F.pad(x.transpose(1, 2), padding), weight, groups=MEDASR.width).transpose(1, 2)
+
+    return plain, lambda: module._depthwise(x)
 
 
 def step_products(height: int, width: int, rows: int) -> tuple[Product, Product]:
@@ -82,7 +120,7 @@ def main() -> None:
     device.prepare_process()
     device.set_threads(parser.parse_args().threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print(f"{'product':<28}{'rows':>6}{'plain torch':>14}{'voxport':>14}{'ratio':>8}")
+    print(f"{'product':<30}{'rows':>6}{'plain torch':>14}{'voxport':>14}{'ratio':>8}")
     with torch.inference_mode():
         for name, shape in ENCODER.items():
             compare(name, WINDOW, *encoder_products(*shape, gelu=name.endswith("GELU")))
@@ -92,6 +130,13 @@ def main() -> None:
         for name, heads in HEADS.items():
             for rows in (1, 8):
                 compare(name, rows, *attentions(heads, rows))
+        for dtype in (torch.float32, torch.bfloat16) if machine.has_bfloat16() else (torch.float32,):
+            label = str(dtype).removeprefix("torch.")
+            compare(f"medasr linear, SiLU {label}", FRAMES[0], *feed_forwards(FRAMES[0], dtype))
+            for frames, channels in STRIDED.items():
+                compare(f"medasr strided {label}", frames, *strided_convolutions(frames, channels, dtype))
+            for frames in FRAMES:
+                compare(f"medasr depthwise {label}", frames, *depthwise_convolutions(frames, dtype))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from worker_client import Setting, Worker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from recordings import Recording
     from weights import Weights
 
@@ -62,6 +64,9 @@ class Spread:
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
         return cls(statistics.median(figures), min(figures), max(figures))
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}-{self.high:.3g}]"
 
 
 def ratio(other: Column, ours: Column) -> Spread:
@@ -119,7 +124,7 @@ class Engines(contextlib.ExitStack):
         for recording in recordings[:warm_up]:
             for worker in self.workers:
                 worker.run(recording.file, language)
-        busy, begin, ours = _busy_seconds(), time.perf_counter(), 0.0
+        busy, begin, ours = busy_seconds(), time.perf_counter(), 0.0
         for turn in range(rounds):
             for number, recording in enumerate(recordings):
                 print(f"\rround {turn + 1}/{rounds}: {recording.name:40}", end="", file=sys.stderr, flush=True)
@@ -131,7 +136,22 @@ class Engines(contextlib.ExitStack):
                     ours += answer["cpu_seconds"]
         print(file=sys.stderr)
         elapsed = time.perf_counter() - begin
-        return Session(columns, None if busy is None else max(0.0, (_busy_seconds() or 0.0) - busy - ours) / elapsed)
+        return Session(columns, None if busy is None else max(0.0, (busy_seconds() or 0.0) - busy - ours) / elapsed)
+
+    def logits(self, recording: Recording, folder: Path) -> dict[str, np.ndarray]:
+        """Column -> the logits of a recording as one window, float32 (T, V). Files are left in `folder`.
+
+        Raises:
+            EngineError: an engine failed.
+        """
+        import numpy as np
+
+        found = {}
+        for number, worker in enumerate(self.workers):
+            file = folder / f"{recording.name}-{number}.npy"
+            worker.logits(recording.file, file)
+            found[worker.setting.label] = np.load(file)
+        return found
 
 
 def _note(column: Column, name: str, answer: dict[str, Any]) -> None:
@@ -142,7 +162,7 @@ def _note(column: Column, name: str, answer: dict[str, Any]) -> None:
         column.stages[name] = answer["stages"]
 
 
-def _busy_seconds() -> float | None:
+def busy_seconds() -> float | None:
     """Processor seconds that this machine has spent working since its start, stolen time included; None if unknown."""
     path = Path("/proc/stat")
     if not path.exists():

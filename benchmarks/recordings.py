@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
 
 DEFAULT_MANIFEST = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "manifest.jsonl"
 PAUSE_SECONDS = 0.8
+PAUSES = (0.3, 1.0)
+"""Shortest and longest pause between the clips of `write_long`, seconds."""
 SAMPLE_RATE = 16_000
 
 
@@ -70,17 +78,87 @@ def join(recordings: list[Recording], output: Path) -> Recording:
     import numpy as np
     import soundfile
 
-    pieces = []
+    pieces: list[np.ndarray] = []
     for recording in recordings:
-        samples, rate = soundfile.read(recording.file, dtype="int16")
-        if rate != SAMPLE_RATE or samples.ndim != 1:
-            raise ValueError(f"{recording.file}: want 16 kHz mono, got {rate} Hz, shape {samples.shape}")
-        pieces += [samples, np.zeros(int(PAUSE_SECONDS * SAMPLE_RATE), np.int16)]
+        pieces += [_read(recording.file), np.zeros(int(PAUSE_SECONDS * SAMPLE_RATE), np.int16)]
     joined = np.concatenate(pieces[:-1])
     soundfile.write(output, joined, SAMPLE_RATE, subtype="PCM_16")
     text = " ".join(recording.text for recording in recordings)
     language = recordings[0].language
     return Recording(output.stem, output, text, language, "longform-joined", "", len(joined) / SAMPLE_RATE)
+
+
+def playlist(recordings: Sequence[Recording], seed: int) -> Iterator[tuple[Recording, float]]:
+    """The recordings over and over, in another order every time, each with the pause behind it in seconds (`PAUSES`).
+
+    Raises:
+        SystemExit: there are none.
+    """
+    if not recordings:
+        raise SystemExit("the manifest has no English clip of kind real")
+    generator = random.Random(seed)
+    while True:
+        for recording in generator.sample(recordings, len(recordings)):
+            yield recording, generator.uniform(*PAUSES)
+
+
+def write_long(recordings: Sequence[Recording], seconds: float, seed: int, output: Path) -> None:
+    """The `playlist` as 16-bit FLAC at 16 kHz, cut off at `seconds`; one clip is in memory at a time.
+
+    With the same seed, a shorter one is the beginning of a longer one.
+
+    Raises:
+        ValueError: an input has another rate than 16 kHz.
+    """
+    import numpy as np
+    import soundfile
+
+    left = round(seconds * SAMPLE_RATE)
+    with soundfile.SoundFile(output, "w", SAMPLE_RATE, channels=1, subtype="PCM_16", format="FLAC") as file:
+        for recording, pause in playlist(recordings, seed):
+            piece = np.concatenate([_read(recording.file), np.zeros(round(pause * SAMPLE_RATE), np.int16)])[:left]
+            file.write(piece)
+            left -= len(piece)
+            if not left:
+                return
+
+
+def beginning(recording: Recording, seconds: float, folder: Path) -> Recording:
+    """The first seconds of a recording, as 16-bit FLAC at 16 kHz in `folder`.
+
+    Raises:
+        ValueError: it is shorter, or has another rate than 16 kHz.
+    """
+    import soundfile
+
+    samples = _read(recording.file)[: round(seconds * SAMPLE_RATE)]
+    if len(samples) < round(seconds * SAMPLE_RATE):
+        raise ValueError(f"{recording.file} is shorter than {seconds:g} s")
+    name = f"{recording.name}-{seconds:g}s"
+    soundfile.write(folder / f"{name}.flac", samples, SAMPLE_RATE, subtype="PCM_16")
+    return replace(recording, name=name, file=folder / f"{name}.flac", text="", seconds=seconds)
+
+
+def long_enough(recordings: Sequence[Recording], seconds: float) -> Recording:
+    """The first English recording of at least so many seconds; human speech before synthetic, medical before other.
+
+    Raises:
+        SystemExit: the manifest has none.
+    """
+    fitting = [recording for recording in recordings if recording.language == "en" and recording.seconds >= seconds]
+    if not fitting:
+        raise SystemExit(f"the manifest has no English recording of {seconds:g} seconds")
+    return min(fitting, key=lambda recording: (recording.kind != "real", recording.group != "medical"))
+
+
+def _read(file: Path) -> np.ndarray:
+    import soundfile
+
+    samples: np.ndarray
+    samples, rate = soundfile.read(file, dtype="int16")
+    if rate != SAMPLE_RATE or samples.ndim != 1:
+        raise ValueError(f"{file}: want 16 kHz mono, got {rate} Hz, shape {samples.shape}")
+    return samples
 
 
 def joinable(recordings: list[Recording]) -> list[Recording]:

@@ -2,8 +2,9 @@
 
     python benchmarks/speed.py
 
-Two tables for each model: one window (the bare model), and the defaults (voice activity detection, timestamps) on short
-clips and on long recordings. Exit status 1 if a required ratio is missed. See benchmarks/README.md.
+Two tables for each Whisper: one window (the bare model), and the defaults (voice activity detection, timestamps) on
+short clips and on long recordings. One for MedASR: a window, beside transformers (medasr_speed.py). Exit status 1 if a
+required ratio is missed. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import machine
+import medasr_speed
 from interleaved import Column, Engines, Session, Spread, ratio
 from recordings import DEFAULT_MANIFEST, Recording, join, joinable, read_manifest
 from scoring import Normalizer, Score, score, symbols
@@ -56,6 +58,8 @@ CONDITIONS = {
     ),
 }
 SHORTEST, LONGEST = 2.0, 30.0
+MEDASR = "medasr"
+TABLES = ("window", "default", MEDASR)
 
 
 @dataclass
@@ -98,16 +102,24 @@ def parse() -> argparse.Namespace:
     add_environment_options(parser)
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
     parser.add_argument("--engines", default=",".join(NAMES), help="comma-separated, of " + ", ".join(NAMES))
-    parser.add_argument("--tables", default="window,default", help="window, default, or both")
+    parser.add_argument("--tables", default=",".join(TABLES), help="comma-separated, of " + ", ".join(TABLES))
+    parser.add_argument(
+        "--medasr", type=Path, metavar="FOLDER", help="of model type lasr_ctc (default: random weights, true shape)"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clips", type=int, default=8, help="short clips, spread over the lengths that there are")
-    parser.add_argument("--rounds", type=int, default=7, help="for short clips")
+    parser.add_argument("--rounds", type=int, default=7, help="for short clips, and of MedASR's window")
     parser.add_argument("--long-rounds", type=int, default=3, help="for long recordings; 0 leaves them out")
-    parser.add_argument("--no-bfloat16", action="store_true", help="leave voxport's bfloat16 out")
+    parser.add_argument("--no-bfloat16", action="store_true", help="leave bfloat16 out")
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", default="speed", help="name of the result files")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.tables = arguments.tables.split(",")
+    unknown = sorted(set(arguments.tables) - set(TABLES))
+    if unknown:
+        parser.error(f"unknown table {unknown[0]!r}; known: {', '.join(TABLES)}")
+    return arguments
 
 
 def short_clips(recordings: Sequence[Recording], count: int) -> list[Recording]:
@@ -128,33 +140,58 @@ def main() -> int:
     arguments = parse()
     engines = set(arguments.engines.split(","))
     pythons = interpreters(arguments.environments, arguments.python)
-    missing = sorted((engines | {"openai_whisper"}) - set(pythons))
+    whisper, medasr = set(arguments.tables) != {MEDASR}, MEDASR in arguments.tables
+    if medasr and not engines >= medasr_speed.ENGINES:
+        needed = " and ".join(sorted(medasr_speed.ENGINES))
+        raise SystemExit(f"the table medasr needs {needed} in --engines; or leave it out of --tables")
+    needed_engines = (engines | {"openai_whisper"} if whisper else set()) | (medasr_speed.ENGINES if medasr else set())
+    missing = sorted(needed_engines - set(pythons))
     if missing:
         raise SystemExit(f"not built or unknown: {', '.join(missing)}; run `python benchmarks/setup_engines.py`")
+    status = 0
+    with tempfile.TemporaryDirectory() as folder:
+        if whisper:
+            status |= measure(arguments, pythons, engines, Path(folder))
+        if medasr:
+            status |= medasr_speed.measure(arguments, pythons, Path(folder))
+    return status
+
+
+def measure(arguments: argparse.Namespace, pythons: dict[str, Path], engines: set[str], folder: Path) -> int:
+    """Whisper's tables: time and score, print and write them; returns the exit status.
+
+    Args:
+        arguments: see `parse`.
+        pythons: engine -> interpreter.
+        engines: those asked for.
+        folder: for the joined recording.
+
+    Raises:
+        EngineError: an engine failed.
+    """
     bfloat16 = machine.has_bfloat16() and not arguments.no_bfloat16
     recordings = read_manifest(arguments.manifest)
     short = short_clips(recordings, arguments.clips)
     long = [recording for recording in recordings if recording.kind == "longform"]
     tables: list[Table] = []
-    with tempfile.TemporaryDirectory() as folder:
-        joined = join([*joinable(recordings), *long], Path(folder) / "joined.flac")
-        sets = {"window": [("short clips", short)], "default": [("short clips", short)]}
-        if arguments.long_rounds:
-            sets["default"] += [(recording.name, [recording]) for recording in (*long, joined)]
-        normalizer = Normalizer(pythons["openai_whisper"])
-        for weights in gather(arguments, pythons, engines):
-            for kind, settings in (("window", WINDOW), ("default", DEFAULTS)):
-                if kind not in arguments.tables.split(","):
-                    continue
-                chosen = [s for s in settings if s.engine in engines and (bfloat16 or s.dtype != "bfloat16")]
-                print(f"{weights.name}, {kind}: {', '.join(s.label for s in chosen)}", file=sys.stderr)
-                with Engines(chosen, weights, pythons, arguments.threads, arguments.log) as loaded:
-                    for name, chosen_recordings in sets[kind]:
-                        rounds = arguments.rounds if name == "short clips" else arguments.long_rounds
-                        warm_up = len(chosen_recordings) if name == "short clips" else 0
-                        session = loaded.measure(chosen_recordings, rounds, warm_up=warm_up)
-                        tables.append(judge(weights.name, kind, name, chosen_recordings, session, normalizer))
-        normalizer.close()
+    joined = join([*joinable(recordings), *long], folder / "joined.flac")
+    sets = {"window": [("short clips", short)], "default": [("short clips", short)]}
+    if arguments.long_rounds:
+        sets["default"] += [(recording.name, [recording]) for recording in (*long, joined)]
+    normalizer = Normalizer(pythons["openai_whisper"])
+    for weights in gather(arguments, pythons, engines):
+        for kind, settings in (("window", WINDOW), ("default", DEFAULTS)):
+            if kind not in arguments.tables:
+                continue
+            chosen = [s for s in settings if s.engine in engines and (bfloat16 or s.dtype != "bfloat16")]
+            print(f"{weights.name}, {kind}: {', '.join(s.label for s in chosen)}", file=sys.stderr)
+            with Engines(chosen, weights, pythons, arguments.threads, arguments.log) as loaded:
+                for name, chosen_recordings in sets[kind]:
+                    rounds = arguments.rounds if name == "short clips" else arguments.long_rounds
+                    warm_up = len(chosen_recordings) if name == "short clips" else 0
+                    session = loaded.measure(chosen_recordings, rounds, warm_up=warm_up)
+                    tables.append(judge(weights.name, kind, name, chosen_recordings, session, normalizer))
+    normalizer.close()
     return report(arguments, tables)
 
 
@@ -221,11 +258,11 @@ def rows(table: Table, compared: bool) -> list[str]:
     for column in table.session.columns:
         label = column.setting.label
         taken, errors = Spread.of(column.rounds()), table.scores[label]
-        against = spread(ratio(column, table.ours)) if compared else ""
+        against = str(ratio(column, table.ours)) if compared else ""
         required = REQUIRED[table.kind].get(label)
         cells = [
             label,
-            spread(taken),
+            str(taken),
             f"{table.seconds / taken.median:.1f}",
             against,
             f"{required:g}" if required else "",
@@ -250,10 +287,6 @@ def vad_share(table: Table) -> float | None:
     stages = [stages for column in ours for stages in column.stages.values()]
     spent, total = (sum(stage.get(name, 0.0) for stage in stages) for name in ("vad", "total"))
     return spent / total if spent else None
-
-
-def spread(figures: Spread) -> str:
-    return f"{figures.median:.3g} [{figures.low:.3g}-{figures.high:.3g}]"
 
 
 def as_dict(table: Table, compared: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def gather(arguments: argparse.Namespace, pythons: dict[str, Path], engines: set
         subprocess.CalledProcessError: a download or an export failed.
     """
     asked = arguments.model or DEFAULT_MODELS
-    named = [name if "=" in name else f"{name}={_pull(name, pythons['voxport'])}" for name in asked]
+    named = [name if "=" in name else f"{name}={pull(name, pythons['voxport'])}" for name in asked]
     given = {key: _pairs(getattr(arguments, key)) for key in ("ctranslate2", "openai")} | {"model": _pairs(named)}
     models = []
     for name, folder in given["model"].items():
@@ -104,7 +105,36 @@ def _digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _pull(name: str, python: Path) -> str:
+def random_medasr(environments: Path, python: Path) -> Path:
+    """A MedASR of the true shape with random weights, made below .bench/models unless it is there.
+
+    Google's weights are gated. The same weights for everyone who has the same `random_weights.py`, whose digest is in
+    the folder's name.
+
+    Raises:
+        subprocess.CalledProcessError: voxport could not write it.
+    """
+    import voxport
+
+    source = Path(voxport.__file__).parent / "models" / "lasr" / "random_weights.py"
+    models = environments.resolve() / "models"
+    folder = models / f"medasr-random-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
+    if not folder.exists():
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models) as unfinished:
+            made = Path(unfinished) / "model"
+            made.mkdir()
+            subprocess.run([str(python), str(ENGINES / "random_medasr.py"), str(made)], check=True)
+            made.rename(folder)
+    return folder
+
+
+def has_random_weights(folder: Path) -> bool:
+    """Whether a model folder says so of itself."""
+    return bool(json.loads((folder / "config.json").read_text()).get("voxport_random_weights", False))
+
+
+def pull(name: str, python: Path) -> str:
     """The folder of a model that voxport knows, fetched if it is not here."""
     command = [str(python), "-m", "voxport", "models", "pull", name, "--json"]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -2,8 +2,11 @@
 
 Requests, by their ``op``:
 
-* ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, seconds}``.
-* ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds}`` (and ``stages``: seconds by stage, if known).
+* ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, seconds, memory}``.
+* ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds, memory}`` (and ``stages``: seconds by stage, if
+  known). Its peak of memory is that since the model was loaded.
+* ``logits``: ``{file, output}`` -> ``{shape}``: the logits of a recording as one window, float32 (T, V), written to
+  ``output`` (.npy). For families whose logits depend on the audio only.
 * ``quit``.
 
 The clock of ``run`` starts when what the mode names lies ready and stops when the text is there:
@@ -11,8 +14,8 @@ The clock of ``run`` starts when what the mode names lies ready and stops when t
 * ``text``: a whole recording to text with timestamps, greedy, without fallback and without conditioning on the text
   before. From samples in memory.
 * ``vad``: the same with the engine's own voice activity detection.
-* ``window``: at most 30 s as one window: no voice activity detection, no timestamps, no no-speech rule. From samples in
-  memory.
+* ``window``: the recording as one window, Whisper's at most 30 s: no voice activity detection, no timestamps, no
+  no-speech rule. From samples in memory.
 * ``default``: as a user runs it, greedy, with voice activity detection and timestamps. From the file.
 * ``batched``: with voice activity detection and several windows at once. From the file.
 
@@ -29,6 +32,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 SAMPLE_RATE = 16_000
@@ -63,6 +67,10 @@ class Engine:
         """The text of one recording."""
         raise NotImplementedError
 
+    def logits(self, audio: Any) -> Any:
+        """The logits of samples as one window, a float32 array (T, V)."""
+        raise ValueError("this engine gives no logits")
+
     def stages(self) -> dict[str, float] | None:
         """Seconds by stage of the last `run`, or None."""
         return None
@@ -82,6 +90,24 @@ def read_samples(file: str) -> Any:
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
+def memory() -> dict[str, int]:
+    """Bytes of this process in memory: ``now``, and at its ``peak`` since it started or `forget_peak` was called.
+
+    Empty where there is no /proc. `resource.getrusage` counts the same peak, but can't forget it.
+    """
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return {}
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    return {name: 1024 * int(lines[key].split()[0]) for name, key in (("now", "VmRSS"), ("peak", "VmHWM"))}
+
+
+def forget_peak() -> None:
+    """Begin to count the peak anew, where the system lets us: loading a model may take more than running it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Installed versions of the distributions named; one that is absent is left out."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
@@ -97,7 +123,10 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
         begin = time.perf_counter()
         engine.load(request["model"], request["dtype"], request["threads"])
         seconds = time.perf_counter() - begin
-        return {"versions": versions(engine.packages), "threads": engine.threads(), "seconds": seconds}
+        held = memory()
+        forget_peak()
+        versions_found = versions(engine.packages)
+        return {"versions": versions_found, "threads": engine.threads(), "seconds": seconds, "memory": held}
     if request["op"] == "run":
         if request["mode"] not in engine.modes:
             raise ValueError(f"this engine has no mode {request['mode']!r}; it has {', '.join(engine.modes)}")
@@ -105,7 +134,14 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
         cpu, begin = time.process_time(), time.perf_counter()
         text = engine.run(audio, request["language"], request["mode"])
         seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
-        return {"text": text, "seconds": seconds, "cpu_seconds": cpu_seconds, "stages": engine.stages()}
+        times = {"seconds": seconds, "cpu_seconds": cpu_seconds, "stages": engine.stages()}
+        return {"text": text, **times, "memory": memory()}
+    if request["op"] == "logits":
+        import numpy as np
+
+        logits = engine.logits(engine.prepare(request["file"], "window"))
+        np.save(request["output"], logits)
+        return {"shape": list(logits.shape)}
     raise ValueError(f"unknown op {request['op']!r}")
 
 

@@ -31,6 +31,12 @@ class Voxport(Engine):
     def stages(self) -> dict[str, float] | None:
         return self._stages
 
+    def logits(self, audio: Any) -> Any:
+        from voxport.types import Audio
+
+        encoded = self._model.encode(self._model.features([Audio(audio, SAMPLE_RATE)]))
+        return self._model.logits(encoded)[0]
+
     def run(self, audio: Any, language: str, mode: str) -> str:
         if mode == "window":
             return self._window(audio, language)
