@@ -63,12 +63,13 @@ docs: $(VENV)/.installed  ## Generate docs/reference/cli.md from the parser
 build: $(VENV)/.installed-test  ## Build the wheel and the sdist into dist/
 	$(BIN)/python -m build
 
-bench: $(VENV)/.installed  ## Accuracy, speed and cold start beside other engines (builds their environments first)
+bench: $(VENV)/.installed  ## Accuracy, speed, cold start, long recordings, beside other engines (builds their environments first)
 	$(PIP_INSTALL) --group benchmark
 	$(BIN)/python benchmarks/setup_engines.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/long_recordings.py
 
 clean:  ## Remove what make made here (models stay in VOXPORT_HOME)
 	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

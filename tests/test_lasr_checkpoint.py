@@ -94,6 +94,24 @@ def test_weights_that_are_refused(folder: Path, change: Callable[[dict[str, Any]
         load(folder)
 
 
+def test_what_follows_from_the_config_may_be_stored_and_counters_may_not(folder: Path) -> None:
+    """As in some conversions. What contradicts the config is refused."""
+    expected = load(folder)
+
+    def convert(tensors: dict[str, Any]) -> None:
+        for name in [name for name in tensors if name.endswith("num_batches_tracked")]:
+            del tensors[name]
+        tensors["encoder.rotary_emb.inv_freq"] = 1e4 ** -(torch.arange(0, 16, 2) / 16)
+
+    change_weights(folder, convert)
+    found = load(folder)
+    for name, tensor in found.net.named_parameters():
+        assert torch.equal(tensor, expected.net.get_parameter(name))
+    change_weights(folder, lambda tensors: tensors["encoder.rotary_emb.inv_freq"].mul_(2))
+    with pytest.raises(ModelFormatError, match="is not what config\\.json's rope_theta gives"):
+        load(folder)
+
+
 def test_a_damaged_file_is_refused(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])

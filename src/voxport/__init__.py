@@ -75,7 +75,8 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
         audio: a path, "-" (standard input), bytes, a binary file object, an ``(array, rate)`` pair or an `Audio`.
         model: from `load_model`, or a name, which is then loaded for this one call.
         **options: `device`, `dtype`, `source`, `offline`, `threads` as in `load_model` (with a name only), and the
-            fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`, `batch_size`.
+            fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
+            `format_dictation`, `batch_size`.
 
     Raises:
         VoxportError: see `voxport.errors` for the tree.

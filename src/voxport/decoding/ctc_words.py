@@ -30,7 +30,7 @@ class FrameClock:
 
     def start(self, frame: int) -> float:
         """Where the time begins that belongs to this frame alone."""
-        return self.centre + (frame - 0.5) * self.step
+        return round(self.centre + (frame - 0.5) * self.step, 6)
 
     def end(self, frame: int) -> float:
         return self.start(frame + 1)

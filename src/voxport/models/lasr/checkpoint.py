@@ -9,7 +9,7 @@ import torch
 
 from voxport.errors import ModelFormatError
 from voxport.models.checkpoint import check_tensors, read_tensors
-from voxport.models.lasr.net import Lasr, LasrDimensions
+from voxport.models.lasr.net import Lasr, LasrDimensions, rotary_speeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,9 @@ _COMPUTED = re.compile(
     r"encoder\.layers\.\d+\.(feed_forward[12]\.|self_attn\.|conv\.(pointwise_conv[12]|depthwise_conv)\.)"
 )
 """Parameters in the compute dtype."""
+
+COUNTER = ".num_batches_tracked"
+"""Batches that a norm saw in training: of no use here, and left out by some conversions."""
 
 _FLOAT32 = re.compile(r"encoder\.layers\.\d+\.conv\.norm\.")
 """Parameters and statistics of batch norms. All others are in the stream's dtype."""
@@ -123,6 +126,17 @@ def _pair(config: dict[str, Any], name: str, default: tuple[float, float], where
     return float(value[0]), float(value[1])
 
 
+def derived_tensors(dims: LasrDimensions) -> dict[str, torch.Tensor]:
+    """What some conversions store beside the weights though it follows from config.json: name -> value."""
+    speeds = rotary_speeds(dims, torch.device("cpu"))
+    return {f"encoder.rotary_emb.{name}": speeds for name in ("inv_freq", "original_inv_freq")}
+
+
+def _check_derived(stored: torch.Tensor, expected: torch.Tensor, name: str, folder: Path) -> None:
+    if stored.shape != expected.shape or not torch.allclose(stored.float().cpu(), expected, rtol=1e-2):
+        raise ModelFormatError(f"{name} in {folder} is not what config.json's rope_theta gives")
+
+
 def load_network(
     folder: Path, dims: LasrDimensions, device: torch.device, stream: torch.dtype, compute: torch.dtype
 ) -> Lasr:
@@ -149,6 +163,11 @@ def load_network(
         return name, tensor.to(device, dtype, copy=True)  # in any case: a mapped file is not ours to keep
 
     tensors = read_tensors(folder, convert)
+    for name in [name for name in tensors if name in derived_tensors(dims)]:
+        _check_derived(tensors.pop(name), derived_tensors(dims)[name], name, folder)
+    for name in expected.keys() - tensors.keys():
+        if name.endswith(COUNTER):
+            tensors[name] = torch.tensor(0, device=device)
     check_tensors(tensors, expected, folder)
     net.load_state_dict(tensors, strict=True, assign=True)
     net.requires_grad_(False)

@@ -187,6 +187,12 @@ def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return rotated
 
 
+def rotary_speeds(dims: LasrDimensions, device: torch.device) -> Tensor:
+    """Radians a frame by which each pair of numbers turns: float32 (d / 2,)."""
+    head = dims.width // dims.heads
+    return 1.0 / dims.rope_theta ** (torch.arange(0, head, 2, dtype=torch.float32, device=device) / head)
+
+
 class Convolution(nn.Module):
     """Gated pointwise convolution, depthwise convolution along time, batch norm, pointwise convolution."""
 
@@ -307,10 +313,7 @@ class Encoder(nn.Module):
 
     def _rotation(self, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the angles, each (T, d / 2); computed in float32 as published."""
-        head = self.dims.width // self.dims.heads
-        exponents = torch.arange(0, head, 2, dtype=torch.float32, device=device) / head
-        speeds = 1.0 / self.dims.rope_theta**exponents
-        angles = torch.arange(frames, dtype=torch.float32, device=device)[:, None] * speeds
+        angles = torch.arange(frames, dtype=torch.float32, device=device)[:, None] * rotary_speeds(self.dims, device)
         return angles.cos().to(self.compute_dtype), angles.sin().to(self.compute_dtype)
 
 
