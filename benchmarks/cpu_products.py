@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 import machine
-from voxport.devices import get_device
+from voxport.devices.host import prepare_process, set_threads
 from voxport.models.cpu_products import StepLinear, linear, one_query_attention
 from voxport.models.lasr.net import Convolution, LasrDimensions, SubsamplingConvolution
 
@@ -116,9 +116,8 @@ def attentions(heads: int, rows: int) -> tuple[Product, Product]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=None)
-    device = get_device("cpu")
-    device.prepare_process()
-    device.set_threads(parser.parse_args().threads)
+    prepare_process()
+    set_threads(parser.parse_args().threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     print(f"{'product':<30}{'rows':>6}{'plain torch':>14}{'voxport':>14}{'ratio':>8}")
     with torch.inference_mode():

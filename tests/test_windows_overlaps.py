@@ -62,6 +62,15 @@ def test_all_speech_is_answered_for_once(recording: tuple[list[Span], float], pi
     assert rebuilt == parts
 
 
+@given(recordings())
+def test_windows_have_few_lengths(recording: tuple[list[Span], float]) -> None:
+    """Whole seconds, but where the recording ends: each length costs a network time and memory."""
+    spans, duration = recording
+    for region in plan(spans, duration):
+        length = region.end - region.start
+        assert length == pytest.approx(round(length)) or region.end == pytest.approx(duration) or duration < region.end
+
+
 def test_what_fits_the_window_is_one_region() -> None:
     (region,) = plan([Span(0.5, 19.4)], 19.8)
     assert (region.start, region.end, region.seam) == (0.0, 19.8, None)

@@ -26,6 +26,8 @@ class OverlapOptions:
         window: seconds of a whole window.
         context: seconds at either end of it that are heard for the context only.
         least: a region is cut at the longest pause behind so much of its speech (seconds).
+        quantum: windows last a multiple of it (seconds), as far as the recording goes: they hear a little more at their
+            ends, and the matrix products of a network meet few shapes. Each new shape costs time and memory that stays.
         grid: windows begin at multiples of it (seconds): the model's frames, so that those of two windows coincide.
     """
 
@@ -33,6 +35,7 @@ class OverlapOptions:
     context: float
     grid: float
     least: float = 8.0
+    quantum: float = 1.0
 
     @property
     def margin(self) -> float:
@@ -113,8 +116,10 @@ class OverlapPlanner:
         before, seam = self._previous, None
         start = self._start(spans[0].start)
         if before is not None and start + self._options.grid <= before.end:
-            seam = (before.speech[-1].end + spans[0].start) / 2
-        end = min(spans[-1].end + self._options.context, start + self._options.window)
+            pause = (before.speech[-1].end + spans[0].start) / 2
+            seam = min(max(pause, start), before.end)  # where both hear
+        quanta = math.ceil((spans[-1].end + self._options.context - start) / self._options.quantum - 1e-9)
+        end = start + min(quanta * self._options.quantum, self._options.window)
         self._previous = Region(start, end, tuple(spans), seam)
         return self._previous
 
