@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full lint format docs build bench clean
+.PHONY: help install demo test test-full test-oldest resolve-aarch64 lint format docs build bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,13 @@ test: $(VENV)/.installed-test  ## Run the tests that fit CI
 test-full: $(VENV)/.installed-test  ## Run all tests
 	$(BIN)/python scripts/fetch_test_data.py
 	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q
+
+test-oldest:  ## All that `make test` runs, with the oldest torch supported (its CUDA build may come: gigabytes)
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+
+resolve-aarch64: $(BIN)/python  ## Whether the base install resolves to wheels on 64-bit ARM, the hosts of Ascend NPUs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	scripts/resolve_aarch64.sh $(BIN)
 
 lint: $(VENV)/.installed-lint  ## Style, types, layers
 	$(BIN)/ruff check .

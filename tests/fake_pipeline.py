@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxport.devices import get_device
 from voxport.errors import AudioError, ModelNotFoundError, UsageError
 from voxport.types import ModelInfo, Segment, Transcript
 
@@ -28,14 +29,15 @@ class FakeModel:
     def __init__(self, name: str) -> None:
         self.name = name
         self.info = ModelInfo(name, "whisper", "ab" * 32, "models/fake", random_weights=name.endswith("-random"))
-        self.device = "cpu"
+        self.device = get_device("cpu")
         self.dtype = "float32"
 
 
 class FakeTranscription:
     """Stands in for `voxport.pipeline.Transcription`."""
 
-    def __init__(self, audio: str, model: FakeModel, options: Any) -> None:
+    def __init__(self, audio: str, models: list[FakeModel], options: Any) -> None:
+        (model,) = models
         self.duration: float | None = None
         self.position = 0.0
         self.warnings: list[str] = []
@@ -80,11 +82,11 @@ class FakeTranscription:
         )
 
 
-def load_fake_model(name: str, device: str = "auto", dtype: str = "auto", **_: Any) -> FakeModel:
-    """Stands in for `voxport.models.load_model`."""
+def load_fake_models(name: str, device: str = "auto", dtype: str = "auto", **_: Any) -> list[FakeModel]:
+    """Stands in for `voxport.models.load_models`."""
     if name == "whisper-huge":
         raise ModelNotFoundError("no model is called 'whisper-huge'", hint="`voxport models list` names them")
-    return FakeModel(name)
+    return [FakeModel(name)]
 
 
 def install(setattr_: Any = setattr) -> None:
@@ -93,7 +95,7 @@ def install(setattr_: Any = setattr) -> None:
     import voxport.pipeline
 
     setattr_(voxport.pipeline, "Transcription", FakeTranscription)
-    setattr_(voxport.models, "load_model", load_fake_model)
+    setattr_(voxport.models, "load_models", load_fake_models)
 
 
 if __name__ == "__main__":

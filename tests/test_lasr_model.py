@@ -182,6 +182,25 @@ def test_padding_of_the_true_shape(true_shape: Path) -> None:
     assert largest(found[:, : expected.shape[1]] - expected) <= PADDED
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_device_that_wants_few_shapes(model: LasrModel, at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lengths are filled up to its buckets; the words are those of the windows as they are."""
+    if at_once:
+        together(model, monkeypatch)
+    windows = [noise(seconds) for seconds in (0.05, 0.7, 1.3)]
+    expected = model.encode(model.features(windows))
+    shapes: list[int] = []
+    forward = model.net.forward
+    monkeypatch.setattr(type(model.device), "bucket", lambda _, length: -(-length // 64) * 64)
+    monkeypatch.setattr(model.net, "forward", lambda mel, *more: (shapes.append(mel.shape[1]), forward(mel, *more))[1])
+    found = model.encode(model.features(windows))
+    assert shapes == ([128] if at_once else [128, 128])  # 68 and 128 mel frames; the shortest has none
+    assert found.frames == expected.frames
+    assert found.logits.shape == expected.logits.shape
+    for row, count in enumerate(expected.frames):
+        assert largest((found.logits - expected.logits)[row, :count].numpy()) <= PADDED
+
+
 def test_a_window_does_not_depend_on_its_neighbours(model: LasrModel, monkeypatch: pytest.MonkeyPatch) -> None:
     together(model, monkeypatch)
     window, others = noise(1.0), [noise(0.05), noise(4.0, 1), Audio(np.zeros(30_000, np.float32))]

@@ -88,7 +88,7 @@ def region(start: float, end: float, speech: Sequence[tuple[float, float]] = ())
 
 
 def run(model: Recorder, regions: Sequence[RegionAudio], batch_size: int = 4) -> list[Segment]:
-    return list(ResumingScheduler(model, DecodingOptions(language="en"), batch_size).run(regions))
+    return list(ResumingScheduler([model], DecodingOptions(language="en"), batch_size).run(regions))
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,7 +125,7 @@ def test_the_look_ahead_is_bounded() -> None:
             taken += 1
             yield region(number * 10.0, number * 10.0 + 10)
 
-    segments = ResumingScheduler(Recorder(), DecodingOptions(), 4).run(endless())
+    segments = ResumingScheduler([Recorder()], DecodingOptions(), 4).run(endless())
     for _ in range(20):
         next(segments)
     assert taken <= 20 + LOOK_AHEAD * 4
@@ -226,7 +226,7 @@ def test_the_language_is_that_of_the_earliest_window() -> None:
     model = Recorder()
     first = region(0, 5)
     first.samples[:] = -0.001
-    scheduler = ResumingScheduler(model, DecodingOptions(), 4)
+    scheduler = ResumingScheduler([model], DecodingOptions(), 4)
     list(scheduler.run([first, region(5, 30), region(30, 60)]))
     assert scheduler.language == "de"
     assert all(options.language == "de" for options in model.options)

@@ -139,6 +139,19 @@ def test_parameters_keep_their_published_names(name: str, request: pytest.Fixtur
     assert ours["model.decoder.embed_tokens.weight"].data_ptr() == pair.ours.net.proj_out.weight.data_ptr()
 
 
+def test_a_device_that_wants_few_shapes(tiny_pair: Pair, jfk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention looks at whole buckets of the cache, and what lies beyond the tokens is masked: the same tokens."""
+    model = tiny_pair.ours
+    encoded = model.encode(model.features([read(jfk), noise(3.0)]))
+    expected = model.decode(encoded, TIMED)
+    seen: set[int] = set()
+    monkeypatch.setattr(type(model.device), "bucket", lambda _, length: (seen.add(length), -(-length // 32) * 32)[1])
+    assert_tokens_equal(model.decode(encoded, TIMED), expected)
+    assert len(seen) > 20
+    given = [[*tiny_pair.theirs.prompt("en", "transcribe", timestamps=True), 50_363, 843, 523]] * 2
+    assert np.abs(model.logits(encoded, given) - tiny_pair.theirs.logits(encoded, given)).max() <= LOGITS
+
+
 # No waiting for the device ----------------------------------------------------------
 
 

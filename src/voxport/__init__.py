@@ -18,6 +18,7 @@ from voxport.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
     from voxport.audio import AudioInput
     from voxport.models import ASRModel
@@ -47,16 +48,18 @@ def load_model(
     source: str | None = None,
     offline: bool = False,
     threads: int | None = None,
+    precision: Literal["default", "strict"] = "default",
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here.
 
     Args:
         name: a known name ("whisper-base"), a hub id ("openai/whisper-base") or a folder.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "cuda", "cuda:0", "npu", "npu:1".
         dtype: "auto", "float32", "float16" or "bfloat16"; what "auto" means is the device's business.
         source: fetch from this source only; None tries all in their order.
         offline: never touch the network.
-        threads: of the host's processor, for the whole process; None leaves them as they are.
+        threads: of the host's processor, for the whole process; None = the physical cores of one NUMA node.
+        precision: "strict" computes float32 without the device's shortcuts (TF32, HF32, approximate GELU).
 
     Raises:
         ModelError: the model can't be had or read.
@@ -65,7 +68,7 @@ def load_model(
     """
     from voxport import models
 
-    return models.load_model(name, device, dtype, source=source, offline=offline, threads=threads)
+    return models.load_model(name, device, dtype, source=source, offline=offline, threads=threads, precision=precision)
 
 
 def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **options: Any) -> Transcript:
@@ -73,9 +76,10 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
 
     Args:
         audio: a path, "-" (standard input), bytes, a binary file object, an ``(array, rate)`` pair or an `Audio`.
-        model: from `load_model`, or a name, which is then loaded for this one call.
-        **options: `device`, `dtype`, `source`, `offline`, `threads` as in `load_model` (with a name only), and the
-            fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
+        model: from `load_model`, or a name, which is then loaded for this one call; on several devices ("npu:0,1") one
+            replica each, among which windows are shared out.
+        **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision` as in `load_model` (with a name
+            only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
             `format_dictation`, `batch_size`.
 
     Raises:
@@ -96,13 +100,16 @@ def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) ->
     from voxport.errors import UsageError
     from voxport.pipeline import PipelineOptions, Transcription
 
-    loading = {key: options.pop(key) for key in ("device", "dtype", "source", "offline", "threads") if key in options}
+    names = ("device", "dtype", "source", "offline", "threads", "precision")
+    loading = {key: options.pop(key) for key in names if key in options}
     try:
         pipeline_options = PipelineOptions(**options)
     except TypeError as error:
         raise UsageError(f"transcribe: {str(error).rpartition('.__init__() ')[2]}") from error
     if isinstance(model, str):
-        model = load_model(model, **loading)
-    elif loading:
+        from voxport.models import load_models
+
+        return Transcription(audio, load_models(model, **loading), pipeline_options)
+    if loading:
         raise UsageError(f"{', '.join(loading)} belong to loading; the model given is loaded already")
     return Transcription(audio, model, pipeline_options)

@@ -184,6 +184,7 @@ class Transcript:
         simulated: None, or the name of the simulated device that this was made on.
         timings: seconds by stage; "total" is the wall time, "load" (model loading) is not part of it.
         model, device, dtype: what ran, where, in which precision.
+        environment: chip, how many there are, driver, torch and other versions, threads: `Device.describe`.
     """
 
     file: str | None
@@ -198,6 +199,7 @@ class Transcript:
     formatted_text: str | None = None
     channel: int | Literal["split"] | None = None
     simulated: str | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

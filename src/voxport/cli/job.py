@@ -29,7 +29,8 @@ class Job:
     """The recordings, how to hear them and where the words go.
 
     Attributes:
-        load: gives the model; called once, when a recording needs it.
+        load: gives the model, one replica for each device; called once, when a recording needs it.
+        quiet: say nothing but warnings and errors.
         done, failed: how many recordings are finished, or can't be.
         audio_seconds: how much sound was worked through.
         wall_seconds: how long that took, without loading the model.
@@ -39,12 +40,13 @@ class Job:
     options: PipelineOptions
     results: Sequence[Results]
     progress: Progress
-    load: Callable[[], ASRModel]
+    load: Callable[[], Sequence[ASRModel]]
+    quiet: bool = False
     done: int = 0
     failed: int = 0
     audio_seconds: float = 0.0
     wall_seconds: float = 0.0
-    _model: ASRModel | None = field(default=None, repr=False)
+    _models: Sequence[ASRModel] = field(default=(), repr=False)
 
     def work(self) -> int:
         """Transcribe all; returns the exit code.
@@ -75,27 +77,29 @@ class Job:
 
     def summarise(self) -> None:
         """One line on standard error: how much, how fast, on what."""
-        if self._model is None or not self.done:
+        if not self._models or not self.done:
             return
+        model = self._models[0]
+        devices = " and ".join(str(one.device) for one in self._models)
         count = len(self.recordings)
         parts = [] if count == 1 else [f"{self.done} of {count} recordings"]
         parts.append(f"{clock(self.audio_seconds)} of audio in {self.wall_seconds:.1f} s")
         parts.append(speed(self.audio_seconds, self.wall_seconds))
-        parts.append(f"{self._model.name} on {self._model.device} in {self._model.dtype}")
+        simulated = f" (simulated {model.device.simulated})" if model.device.simulated else ""
+        parts.append(f"{model.name} on {devices}{simulated} in {model.dtype}")
         note("done", ", ".join(part for part in parts if part))
 
     def _one(self, index: int, recording: Recording, attempt: _Attempt) -> None:
         if recording.error:
             self._fail(index, recording.error)
             return
-        if self._model is None:
+        if not self._models:
             self.progress.status("loading the model ...")
-            self._model = self.load()
+            self._models = self.load()
             self.progress.clear()
-            if self._model.info.random_weights:
-                warn(f"{self._model.name} has random weights: what it says means nothing")
+            self._introduce(self._models[0])
         try:
-            self._transcribe(index, recording, self._model, attempt)
+            self._transcribe(index, recording, self._models, attempt)
         except VoxportError as error:
             # Those with another exit code are about the call or the machine, and a result that can't be written is
             # one that the next can't be written either: the run ends there.
@@ -107,13 +111,23 @@ class Job:
         finally:
             self._tell_warnings(recording, attempt)
 
-    def _transcribe(self, index: int, recording: Recording, model: ASRModel, attempt: _Attempt) -> None:
+    def _introduce(self, model: ASRModel) -> None:
+        """Say what a reader of the results should know of the model and its device."""
+        if model.info.random_weights:
+            warn(f"{model.name} has random weights: what it says means nothing")
+        if model.device.simulated:
+            kind = model.device.kind
+            warn(f"{model.device} is simulated on the CPU, for development: its speed and numerics are no {kind}'s")
+        if model.device.choice and not self.quiet:
+            note("device", model.device.choice)
+
+    def _transcribe(self, index: int, recording: Recording, models: Sequence[ASRModel], attempt: _Attempt) -> None:
         from voxport.pipeline import Transcription
 
         position = f"[{index + 1}/{len(self.recordings)}]  " if len(self.recordings) > 1 else ""
         self.progress.begin(f"{position}{_label(recording)}")
         began = time.perf_counter()
-        attempt.transcription = transcription = Transcription(recording.name, model, self.options)
+        attempt.transcription = transcription = Transcription(recording.name, models, self.options)
         try:
             for results in self.results:
                 results.begin(index)

@@ -12,7 +12,7 @@ from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
 from voxport.cli.results import JSONLines, ResultFiles, Results, TextStream
 from voxport.cli.signals import EXIT_INTERRUPTED
-from voxport.devices import DTYPES
+from voxport.devices import DTYPES, PRECISIONS
 from voxport.errors import UsageError
 from voxport.formats import FORMATS, SUBTITLE_FORMATS
 
@@ -114,12 +114,24 @@ def _add_machine_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--model", default=DEFAULT_MODEL, help="a name (`voxport models list`), a Hugging Face id, or a local folder"
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, or KIND:INDEX")
+    group.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda[:N], npu[:N], or several, one model each: npu:0,1"
+    )
     group.add_argument(
         "--dtype", choices=["auto", *DTYPES], default="auto", metavar="DTYPE", help=f"auto, {', '.join(DTYPES)}"
     )
     group.add_argument(
-        "--threads", type=integer_from(1, "--threads"), metavar="N", help="CPU threads (default: torch's own choice)"
+        "--threads",
+        type=integer_from(1, "--threads"),
+        metavar="N",
+        help="CPU threads (default: the physical cores of one NUMA node)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="default",
+        metavar="PRECISION",
+        help="default, or strict: float32 without the device's shortcuts (TF32, HF32, approximate GELU)",
     )
     group.add_argument(
         "--batch_size",
@@ -144,7 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Transcribe; returns the exit code. What can be checked is checked before a model, and torch, is loaded."""
     _check_destination(arguments)
 
-    from voxport.devices import get_device
+    from voxport.devices import get_devices
     from voxport.pipeline import PipelineOptions
 
     options = PipelineOptions(
@@ -155,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         format_dictation=arguments.format_dictation,
         batch_size=arguments.batch_size,
     )
-    get_device(arguments.device)
+    get_devices(arguments.device)
     recordings = find_recordings(arguments.inputs)
     job = Job(
         recordings=recordings,
@@ -163,6 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
         results=_destinations(arguments, recordings),
         progress=Progress(enabled=not arguments.quiet),
         load=lambda: _load(arguments),
+        quiet=arguments.quiet,
     )
     code = job.work()
     if not arguments.quiet and code != EXIT_INTERRUPTED:
@@ -170,15 +183,16 @@ def run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _load(arguments: argparse.Namespace) -> ASRModel:
-    from voxport.models import load_model
+def _load(arguments: argparse.Namespace) -> list[ASRModel]:
+    from voxport.models import load_models
     from voxport.models.hub.progress import terminal_progress
 
-    return load_model(
+    return load_models(
         arguments.model,
         arguments.device,
         arguments.dtype,
         threads=arguments.threads,
+        precision=arguments.precision,
         offline=arguments.offline,
         source=arguments.source,
         progress=terminal_progress(quiet=arguments.quiet),

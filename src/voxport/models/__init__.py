@@ -6,7 +6,8 @@ import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from voxport.devices import DTYPES, get_device
+from voxport.devices import DTYPES, PRECISIONS, get_device, get_devices
+from voxport.devices.host import import_torch, set_threads
 from voxport.errors import ModelFormatError, UsageError
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from voxport.devices import Device
+    from voxport.devices import Device, Precision
     from voxport.models.hub.progress import Progress
     from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment
 
-__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model"]
+__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model", "load_models"]
 
 FAMILIES: dict[str, str] = {
     "lasr_ctc": "voxport.models.lasr:LasrModel",
@@ -148,6 +149,7 @@ def load_model(
     source: str | None = None,
     offline: bool = False,
     threads: int | None = None,
+    precision: Precision = "default",
     progress: Progress | None = None,
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here. See `voxport.load_model` for the arguments.
@@ -158,23 +160,58 @@ def load_model(
     Raises:
         UsageError, DeviceError, ModelError.
     """
+    get_device(device)  # one, and it is there
+    (model,) = load_models(
+        name,
+        device,
+        dtype,
+        source=source,
+        offline=offline,
+        threads=threads,
+        precision=precision,
+        progress=progress,
+    )
+    return model
+
+
+def load_models(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    source: str | None = None,
+    offline: bool = False,
+    threads: int | None = None,
+    precision: Precision = "default",
+    progress: Progress | None = None,
+) -> list[ASRModel]:
+    """One replica of a model on each of the devices ("npu:0,1"); otherwise as `load_model`."""
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"dtypes are: auto, {', '.join(DTYPES)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}", hint=f"precisions are: {', '.join(PRECISIONS)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
-    chosen = get_device(device)
+    devices = get_devices(device)
     from voxport.models import hub
 
     resolved = hub.resolve(name, source=source, offline=offline, progress=progress)
-    chosen.prepare_process()
-    chosen.set_threads(threads)
+    import_torch()
+    set_threads(threads)
     family = _family(resolved.path)
     module, _, attribute = FAMILIES[family].partition(":")
     loader = getattr(import_module(module), attribute)
-    model: ASRModel = loader.from_folder(
-        resolved.path, chosen, chosen.default_dtype() if dtype == "auto" else dtype, name=name
-    )
-    return model
+    models: list[ASRModel] = []
+    for chosen in devices:
+        given = chosen.default_dtype(family) if dtype == "auto" else dtype
+        if precision == "strict" and given != "float32":
+            if dtype != "auto":
+                raise UsageError("--precision strict is about float32", hint="leave --dtype out, or use float32")
+            given = "float32"
+        chosen.check_dtype(given)
+        chosen.set_precision(precision)
+        models.append(loader.from_folder(resolved.path, chosen, given, name=name))
+    return models
 
 
 def _family(folder: Path) -> str:

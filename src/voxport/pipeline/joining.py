@@ -9,14 +9,14 @@ from voxport.pipeline.schedule import Job, Scheduler
 from voxport.types import Audio, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from voxport.models import ASRModel, JoiningModel
     from voxport.pipeline.regions import RegionAudio
     from voxport.types import DecodingOptions
 
 
-@dataclass
+@dataclass(eq=False)
 class JoiningJob(Job):
     """A region, which is one window, and what was heard in it."""
 
@@ -26,27 +26,28 @@ class JoiningJob(Job):
 class JoiningScheduler(Scheduler[JoiningJob]):
     """See the module. Windows are heard in batches of like length and joined in their order."""
 
-    def __init__(self, model: ASRModel, options: DecodingOptions, batch_size: int) -> None:
-        super().__init__(model, options, batch_size)
-        self._joining = cast("JoiningModel", model)
-        self._joiner = self._joining.joiner()
+    def __init__(self, models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> None:
+        super().__init__(models, options, batch_size)
+        self._joiner = cast("JoiningModel", models[0]).joiner()
 
     def _job(self, order: int, audio: RegionAudio) -> JoiningJob:
         return JoiningJob(order, audio)
 
-    def _decode(self, batch: list[JoiningJob]) -> None:
+    def _decode(self, model: ASRModel, batch: list[JoiningJob]) -> None:
         windows = [Audio(job.audio.samples) for job in batch]
-        features = self._timed("features", self._model.features, windows)
-        encoded = self._timed("encode", self._model.encode, features)
-        heard = self._timed("decode", self._joining.paths, encoded)
+        features = self._timed(model, "features", model.features, windows)
+        encoded = self._timed(model, "encode", model.encode, features)
+        heard = self._timed(model, "decode", cast("JoiningModel", model).paths, encoded)
         for job, path in zip(batch, heard, strict=True):
             job.heard, job.done = path, True
 
     def _segments(self, job: JoiningJob) -> Iterable[Segment]:
         region = job.audio.region
-        segments: list[Segment] = self._timed("decode", self._joiner.feed, job.heard, region.start, region.seam)
+        segments: list[Segment] = self._timed(
+            self._models[0], "decode", self._joiner.feed, job.heard, region.start, region.seam
+        )
         return segments
 
     def _end(self) -> Iterable[Segment]:
-        segments: list[Segment] = self._timed("decode", self._joiner.finish)
+        segments: list[Segment] = self._timed(self._models[0], "decode", self._joiner.finish)
         return segments

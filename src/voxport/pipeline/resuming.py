@@ -16,6 +16,7 @@ from voxport.types import Audio, Hypothesis, Segment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from voxport.models import ASRModel
     from voxport.pipeline.regions import RegionAudio
     from voxport.windows import Region
 
@@ -39,7 +40,7 @@ LONGEST_STEP = 5.0
 """Where it got stuck, the next window begins at the next pause, but after so much (seconds) at the latest."""
 
 
-@dataclass
+@dataclass(eq=False)
 class ResumingJob(Job):
     """A region, how far it is heard (`position`, seconds of the recording), and what it said so far."""
 
@@ -62,24 +63,24 @@ class ResumingScheduler(Scheduler[ResumingJob]):
     def _segments(self, job: ResumingJob) -> Iterable[Segment]:
         return job.segments
 
-    def _decode(self, batch: list[ResumingJob]) -> None:
-        ends = [job.window_end(self._model.max_seconds) for job in batch]
+    def _decode(self, model: ASRModel, batch: list[ResumingJob]) -> None:
+        ends = [job.window_end(model.max_seconds) for job in batch]
         windows = [Audio(job.audio.slice(job.position, end)) for job, end in zip(batch, ends, strict=True)]
-        features = self._timed("features", self._model.features, windows)
-        encoded = self._timed("encode", self._model.encode, features)
+        features = self._timed(model, "features", model.features, windows)
+        encoded = self._timed(model, "encode", model.encode, features)
         # One window alone is asked as it is decoded, which is cheaper than before.
-        if self.language is None and "language_detection" in self._model.supports and len(batch) > 1:
-            self.language = self._detect(batch, encoded)
+        if self.language is None and "language_detection" in model.supports and len(batch) > 1:
+            self.language = self._detect(model, batch, encoded)
         options = replace(self._options, language=self.language)
-        hypotheses = self._timed("decode", self._model.decode, encoded, options)
+        hypotheses = self._timed(model, "decode", model.decode, encoded, options)
         self.language = self.language or hypotheses[0].language
         for job, end, hypothesis in zip(batch, ends, hypotheses, strict=True):
             _take(job, end, hypothesis)
 
-    def _detect(self, batch: list[ResumingJob], encoded: Any) -> str:
+    def _detect(self, model: ASRModel, batch: list[ResumingJob], encoded: Any) -> str:
         """The language of the earliest window: whatever else is in the batch, the answer is the same."""
         earliest = min(range(len(batch)), key=lambda place: batch[place].order)
-        guesses: list[tuple[str, float]] = self._timed("decode", self._model.detect_language, encoded)
+        guesses: list[tuple[str, float]] = self._timed(model, "decode", model.detect_language, encoded)
         return guesses[earliest][0]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from voxport.models import ASRModel
     from voxport.pipeline.regions import RegionAudio
@@ -19,7 +22,7 @@ LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A region under way."""
 
@@ -44,13 +47,20 @@ class Scheduler(ABC, Generic[AnyJob]):
         position: seconds of the recording whose segments are out.
     """
 
-    def __init__(self, model: ASRModel, options: DecodingOptions, batch_size: int) -> None:
-        self._model = model
+    def __init__(self, models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> None:
+        """
+        Args:
+            models: replicas of one model, each on a device of its own; they work side by side.
+            options: of the decoding.
+            batch_size: windows decoded together.
+        """
+        self._models = list(models)
         self._options = options
         self._batch_size = batch_size
+        self._lock = Lock()
         self.language = options.language
-        if self.language is None and len(model.languages) == 1:
-            (self.language,) = model.languages
+        if self.language is None and len(models[0].languages) == 1:
+            (self.language,) = models[0].languages
         self.position = 0.0
         self.timings = {"features": 0.0, "encode": 0.0, "decode": 0.0}
 
@@ -60,31 +70,39 @@ class Scheduler(ABC, Generic[AnyJob]):
         waiting: list[AnyJob] = []
         emitting: dict[int, AnyJob] = {}
         following = 0
-        while True:
-            room = LOOK_AHEAD * self._batch_size - len(waiting)
-            for order, audio in islice(source, max(room, 0)):
-                job = self._job(order, audio)
-                waiting.append(job)
-                emitting[order] = job
-            if not waiting:
-                yield from self._end()
-                return
-            batch = self._next_batch(waiting)
-            self._decode(batch)
-            waiting = [job for job in waiting if not job.done]
-            while following in emitting and emitting[following].done:
-                job = emitting.pop(following)
-                self.position = job.audio.region.end
-                yield from self._segments(job)
-                following += 1
+        with closing(_Crew(self._models, self._decode)) as crew:
+            while True:
+                room = LOOK_AHEAD * self._batch_size * len(self._models) - len(waiting) - len(crew.jobs)
+                for order, audio in islice(source, max(room, 0)):
+                    job = self._job(order, audio)
+                    waiting.append(job)
+                    emitting[order] = job
+                if not waiting and not crew.jobs:
+                    yield from self._end()
+                    return
+                # The first batch finds the language for all.
+                while waiting and crew.has_room and not (self._needs_language and crew.jobs):
+                    batch = self._next_batch(waiting)
+                    waiting = [job for job in waiting if job not in batch]
+                    crew.start(batch)
+                waiting += [job for job in crew.finished() if not job.done]
+                while following in emitting and emitting[following].done:
+                    job = emitting.pop(following)
+                    self.position = job.audio.region.end
+                    yield from self._segments(job)
+                    following += 1
+
+    @property
+    def _needs_language(self) -> bool:
+        return self.language is None and "language_detection" in self._models[0].supports
 
     @abstractmethod
     def _job(self, order: int, audio: RegionAudio) -> AnyJob:
         """Begin a region."""
 
     @abstractmethod
-    def _decode(self, batch: list[AnyJob]) -> None:
-        """Decode the next window of each; mark those as done that need no other."""
+    def _decode(self, model: ASRModel, batch: list[AnyJob]) -> None:
+        """Decode the next window of each by this replica; mark those as done that need no other."""
 
     @abstractmethod
     def _segments(self, job: AnyJob) -> Iterable[Segment]:
@@ -96,16 +114,71 @@ class Scheduler(ABC, Generic[AnyJob]):
 
     def _next_batch(self, waiting: list[AnyJob]) -> list[AnyJob]:
         """The jobs of like length around the oldest, which the reader is waiting for."""
-        longest = self._model.max_seconds
+        longest = self._models[0].max_seconds
         by_length = sorted(waiting, key=lambda job: -job.length(longest))
         oldest = min(range(len(by_length)), key=lambda place: by_length[place].order)
         first = oldest - oldest % self._batch_size
         return by_length[first : first + self._batch_size]
 
-    def _timed(self, stage: str, function: Any, *arguments: Any) -> Any:
+    def _timed(self, model: ASRModel, stage: str, function: Any, *arguments: Any) -> Any:
         started = time.perf_counter()
         try:
-            return function(*arguments)
+            result = function(*arguments)
+            model.device.synchronize()
+            return result
+        except (RuntimeError, MemoryError) as error:
+            known = model.device.explain(error)
+            if known is None:
+                raise
+            raise known from error
         finally:
-            self._model.device.synchronize()
-            self.timings[stage] += time.perf_counter() - started
+            with self._lock:
+                self.timings[stage] += time.perf_counter() - started
+
+
+class _Crew(Generic[AnyJob]):
+    """Replicas at work, each on one batch at a time. A single one works in the caller's thread.
+
+    Attributes:
+        jobs: of all batches under way.
+    """
+
+    def __init__(self, models: Sequence[ASRModel], decode: Callable[[ASRModel, list[AnyJob]], None]) -> None:
+        self._free = list(models)
+        self._decode = decode
+        self._pool = ThreadPoolExecutor(len(models), "voxport") if len(models) > 1 else None
+        self._running: dict[Future[None], tuple[ASRModel, list[AnyJob]]] = {}
+
+    @property
+    def jobs(self) -> list[AnyJob]:
+        return [job for _, batch in self._running.values() for job in batch]
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._free)
+
+    def start(self, batch: list[AnyJob]) -> None:
+        """Give a batch to a free replica."""
+        model = self._free.pop(0)
+        if self._pool is not None:
+            self._running[self._pool.submit(self._decode, model, batch)] = (model, batch)
+            return
+        done: Future[None] = Future()
+        self._decode(model, batch)
+        done.set_result(None)
+        self._running[done] = (model, batch)
+
+    def finished(self) -> list[AnyJob]:
+        """Wait until at least one batch is finished; the jobs of all that are. Raises what a replica raised."""
+        found: list[AnyJob] = []
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            model, batch = self._running.pop(future)
+            future.result()
+            self._free.append(model)
+            found += batch
+        return found
+
+    def close(self) -> None:
+        """Let go of the replicas; batches under way are finished first, those not begun never are."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -36,9 +37,21 @@ class Transcription:
         warnings: what a reader should know, e.g. that the file is damaged and its end is missing.
     """
 
-    def __init__(self, audio: AudioInput, model: ASRModel, options: PipelineOptions | None = None) -> None:
+    def __init__(
+        self, audio: AudioInput, model: ASRModel | Sequence[ASRModel], options: PipelineOptions | None = None
+    ) -> None:
+        """
+        Args:
+            audio: a path, "-", bytes, a file object, an ``(array, rate)`` pair or an `Audio`.
+            model: a model, or replicas of one on several devices, among which windows are shared out.
+            options: None = the defaults.
+
+        Raises:
+            UnsupportedOptionError: the options ask for something this model lacks.
+        """
         self._audio = audio
-        self._model = model
+        self._models = list(model) if isinstance(model, Sequence) else [model]
+        self._model = model = self._models[0]
         self._options = options or PipelineOptions()
         self._decoding = DecodingOptions(task=self._options.task, language=self._options.language)
         self._segments: list[Segment] = []
@@ -90,7 +103,7 @@ class Transcription:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
             reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
-            scheduler = _scheduler(self._model, self._decoding, self._options.batch_size or self._model.batch_size)
+            scheduler = _scheduler(self._models, self._decoding, self._options.batch_size or self._model.batch_size)
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
@@ -130,10 +143,11 @@ class Transcription:
             duration=self.duration if self.duration is not None else self.position,
             segments=tuple(self._segments),
             model=self._model.info,
-            device=str(self._model.device),
+            device=", ".join(str(model.device) for model in self._models),
             dtype=self._model.dtype,
             channel=None if self._options.channels == "mix" else self._options.channels,
             simulated=self._model.device.simulated,
+            environment=self._model.device.describe(),
             timings=dict(self._timings),
         )
 
@@ -146,5 +160,5 @@ def _planner(model: ASRModel) -> Planner:
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
 
-def _scheduler(model: ASRModel, options: DecodingOptions, batch_size: int) -> Scheduler[Any]:
-    return (JoiningScheduler if model.context_seconds else ResumingScheduler)(model, options, batch_size)
+def _scheduler(models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> Scheduler[Any]:
+    return (JoiningScheduler if models[0].context_seconds else ResumingScheduler)(models, options, batch_size)

@@ -159,11 +159,11 @@ class LasrModel:
             pieces = []
             for start in range(0, len(counts), size):
                 frames = features.frames[start : start + size]
-                # No further than its longest window, but that whatever is asked for has at least one frame.
                 mel = features.mel[start : start + size]
-                if size < len(counts):
+                if size < len(counts):  # no further than the longest of these
                     mel = mel[:, : max(frames)]
-                pieces.append(_filled(self._forward(mel, frames), longest))
+                mel = _widened(mel, self.device.bucket(mel.shape[1]))
+                pieces.append(_fitted(self._forward(mel, frames), longest))
             logits = torch.cat(pieces) if pieces else torch.empty(0, 0, vocabulary)
         return EncodedFrames(logits, counts, features.durations)
 
@@ -252,7 +252,7 @@ class LasrModel:
     def _forward(self, mel: FloatArray, frames: Sequence[int]) -> Tensor:
         """Logits (B, T, V) of mel frames (B, mel frames, n_mels)."""
         stream = self.net.encoder.out_norm.weight.dtype
-        if not self.net.dims.frames(mel.shape[1]):
+        if not self.net.dims.frames(max(frames, default=0)):
             return torch.empty(len(mel), 0, self.net.dims.vocabulary, device=self.device.torch_device)
         given = torch.from_numpy(mel).to(self.device.torch_device, stream)
         watch = RangeWatch() if self.dtype == "float16" else None
@@ -331,7 +331,13 @@ class LasrJoiner:
         return self._segments.feed(words)
 
 
-def _filled(logits: Tensor, frames: int) -> Tensor:
-    """Logits (B, T, V) with T filled up to `frames`."""
+def _widened(mel: FloatArray, frames: int) -> FloatArray:
+    """Mel frames (B, mel frames, n_mels), filled up with silence to `frames`."""
+    missing = frames - mel.shape[1]
+    return np.pad(mel, ((0, 0), (0, missing), (0, 0)), constant_values=SILENCE) if missing else mel
+
+
+def _fitted(logits: Tensor, frames: int) -> Tensor:
+    """Logits (B, T, V) with T filled up or cut to `frames`."""
     missing = frames - logits.shape[1]
-    return torch.nn.functional.pad(logits, (0, 0, 0, missing)) if missing else logits
+    return torch.nn.functional.pad(logits, (0, 0, 0, missing)) if missing > 0 else logits[:, :frames]

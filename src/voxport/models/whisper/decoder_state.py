@@ -14,6 +14,8 @@ from torch import Tensor
 from voxport.models.cpu_products import StepLinear, linear, one_query_attention
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voxport.models.whisper.net import DecoderLayer, Whisper
 
 
@@ -66,9 +68,17 @@ class DecoderState:
         weights: of the model.
         hidden: (B, T, D), the encoder's output.
         max_length: at most so many tokens in all.
+        bucket: the length to which attention is to look when so many tokens are there, `Device.bucket`: what lies
+            beyond them is masked, and the device meets few shapes.
     """
 
-    def __init__(self, weights: DecoderWeights, hidden: Tensor, max_length: int) -> None:
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        hidden: Tensor,
+        max_length: int,
+        bucket: Callable[[int], int] = lambda length: length,
+    ) -> None:
         if max_length > weights.dims.max_target:
             raise ValueError(f"max_length {max_length} exceeds the model's {weights.dims.max_target} positions")
         B, _, D = hidden.shape
@@ -76,7 +86,11 @@ class DecoderState:
         self._weights = weights
         self.rows = B
         self.position = 0
-        self._cache = [hidden.new_empty(2, B, heads, max_length, D // heads) for _ in weights.layers]
+        # Zeros, since what is masked is multiplied by 0 and must not be NaN.
+        self._cache = [hidden.new_zeros(2, B, heads, max_length, D // heads) for _ in weights.layers]
+        self._bucket = bucket
+        self._max_length = max_length
+        self._visible: Tensor | None = None
         self._cross = [layer.cross_keys_values(hidden) for layer in weights.layers]
         # Two products beat the general attention where memory is the limit, see cpu_products.
         self._by_products = hidden.is_cpu
@@ -88,15 +102,17 @@ class DecoderState:
         start, end = self.position, self.position + n
         if n > 1 and start > 0:
             raise ValueError("several tokens at once only as the prompt")
+        seen = min(self._bucket(end), self._max_length)
+        mask = None if seen == end else self._mask(start, end, seen, tokens.device)
         x = F.embedding(tokens, weights.tokens) + weights.positions[start:end]
         for layer, cache, cross in zip(weights.layers, self._cache, self._cross, strict=True):
             qkv = layer.own_qkv(layer.own_norm(x))
             q, k, v = qkv.view(rows, n, 3, layer.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
             cache[0, :rows, :, start:end] = k
             cache[1, :rows, :, start:end] = v
-            k, v = cache[0, :rows, :, :end], cache[1, :rows, :, :end]
+            k, v = cache[0, :rows, :, :seen], cache[1, :rows, :, :seen]
             # One token sees the whole cache; a prompt needs the triangle.
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=n > 1)
+            attended = F.scaled_dot_product_attention(q, k, v, mask, is_causal=n > 1 and mask is None)
             x = layer.own_out(_merge(attended), add=x)
             q = layer.cross_q(layer.cross_norm(x)).view(rows, n, layer.heads, -1).transpose(1, 2)
             x = layer.cross_out(_merge(self._attend_cross(q, *cross)), add=x)
@@ -104,6 +120,13 @@ class DecoderState:
         self.position = end
         out: Tensor = weights.norm(x)
         return out
+
+    def _mask(self, start: int, end: int, seen: int, device: torch.device) -> Tensor:
+        """Which of the first `seen` positions each token from `start` to `end` sees: bool (n, seen)."""
+        if self._visible is None:
+            length = self._max_length
+            self._visible = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+        return self._visible[start:end, :seen]
 
     def rewind(self) -> None:
         """Begin again with the first token; what was computed from the windows stays."""

@@ -209,7 +209,7 @@ class WhisperModel:
 
     def start(self, encoded: EncodedWindows, max_length: int) -> DecoderState:
         """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included."""
-        return DecoderState(self._weights, encoded.hidden, max_length)
+        return DecoderState(self._weights, encoded.hidden, max_length, self.device.bucket)
 
     # Decoding --------------------------------------------------------------------------------------------------------
 
