@@ -38,7 +38,7 @@ An error is two lines: `error: what was wrong, with the value that was met` and,
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | some inputs failed, or results can't be written; the others are done |
+| 1 | some inputs failed, or results can't be written; the others are done. `voxport doctor`: something is wrong |
 | 2 | wrong usage, or the machine or the model is not ready; found before any work where that is possible |
 | 130 | interrupted by Ctrl-C or SIGTERM; what was done is kept |
 | 141 | the reader of standard output left (`\\| head`), as for any program in a pipe; nothing is said about it |

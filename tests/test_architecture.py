@@ -103,7 +103,7 @@ def _text_files() -> list[Path]:
     )
     if listed.returncode:
         pytest.skip("not a git checkout")
-    files = [REPOSITORY / name for name in listed.stdout.splitlines()]
+    files = [REPOSITORY / name for name in listed.stdout.splitlines() if not name.startswith(".venv")]
     return [file for file in files if file.is_file() and file.stat().st_size < 2_000_000]
 
 

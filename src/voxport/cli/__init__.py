@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("transcribe", "models")
+COMMANDS = ("transcribe", "models", "run", "doctor")
 """Modules of this package that are subcommands, in the order in which help lists them."""
 
 
@@ -37,10 +37,11 @@ examples:
   voxport transcribe talk.mp3                     the words, on standard output
   voxport transcribe -f srt talk.mp3 > talk.srt   subtitles
   voxport transcribe recordings/ -f all -o out/   a folder, every format
+  voxport doctor                                  what is here, what is wrong, what mends it
 
 exit codes:
   0  done
-  1  some inputs failed, or results can't be written; the rest is done
+  1  some inputs failed, or results can't be written; the rest is done. doctor: something is wrong
   2  wrong usage, or the machine or the model is not ready
   130  interrupted; what was done is kept
 

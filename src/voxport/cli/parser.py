@@ -23,7 +23,7 @@ class CommandParser(argparse.ArgumentParser):
 
     - every long option may be spelled with ``_`` or ``-`` (``--output_dir`` is ``--output-dir``); help shows the
       spelling it was registered with;
-    - options and inputs may stand in any order;
+    - options and inputs may stand in any order, unless the last of the inputs takes the rest (``argparse.REMAINDER``);
     - options can't be abbreviated, so that a later option can't change what a script means;
     - a mistake raises `UsageError`, with the nearest right word as its hint.
     """
@@ -86,6 +86,9 @@ class CommandParser(argparse.ArgumentParser):
                 break
             if argument == "-" or not argument.startswith("-"):
                 inputs.append(argument)
+                if any(action.nargs == argparse.REMAINDER for action in self._actions):
+                    inputs += rest
+                    break
                 continue
             name, equals, value = argument.partition("=")
             if name.startswith("--"):

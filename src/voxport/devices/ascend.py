@@ -86,6 +86,11 @@ class AscendHost:
     def has_hardware(self) -> bool:
         return bool(self.device_files)
 
+    @property
+    def cann_wanted(self) -> tuple[str, ...]:
+        """The CANN versions that this torch_npu is paired with; empty where that isn't known here."""
+        return CANN_OF_TORCH_NPU.get(".".join((self.torch_npu or "").split(".")[:2]), ())
+
     def mismatch(self) -> tuple[str, str] | None:
         """What doesn't belong together, and the command that mends it; None where nothing is known to clash."""
         wanted = self.torch_npu_wants
@@ -94,8 +99,7 @@ class AscendHost:
                 f"torch_npu {self.torch_npu} is built for torch {wanted}, torch is {self.torch}",
                 f"pip install torch=={wanted}  (or the torch_npu of torch {_plain(str(self.torch))})",
             )
-        minor = ".".join((self.torch_npu or "").split(".")[:2])
-        paired = CANN_OF_TORCH_NPU.get(minor)
+        paired = self.cann_wanted
         if self.cann_version and paired and not any(_fits(self.cann_version, version) for version in paired):
             versions = " or ".join(paired)
             return (

@@ -44,7 +44,7 @@ class CUDADevice(Device):
 
     kind: ClassVar[str] = "cuda"
     # Each look at the tokens waits for the queue; a step too many costs less.
-    sync_interval = 8
+    sync_interval = 4
 
     def __init__(self, index: int | None = None) -> None:
         super().__init__(index if index is not None else 0)

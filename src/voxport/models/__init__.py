@@ -208,9 +208,15 @@ def load_models(
             if dtype != "auto":
                 raise UsageError("--precision strict is about float32", hint="leave --dtype out, or use float32")
             given = "float32"
-        chosen.check_dtype(given)
-        chosen.set_precision(precision)
-        models.append(loader.from_folder(resolved.path, chosen, given, name=name))
+        try:
+            chosen.check_dtype(given)
+            chosen.set_precision(precision)
+            models.append(loader.from_folder(resolved.path, chosen, given, name=name))
+        except (RuntimeError, MemoryError) as error:  # a device that is held by another process, or full
+            known = chosen.explain(error)
+            if known is None:
+                raise
+            raise known from error
     return models
 
 

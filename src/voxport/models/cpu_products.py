@@ -89,7 +89,7 @@ class StepLinear:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self._weight = weight
+        self.weight = weight
         self._bias = bias
         self._fused = _is_fused(weight)
         self._packed: Tensor | None = None
@@ -100,24 +100,24 @@ class StepLinear:
         if self._parts is not None and x.numel() == x.shape[-1]:
             return _behind(self._one_row(x), activation=activation, add=add)
         if not self._fused:
-            return _behind(F.linear(x, self._weight, self._bias), activation=activation, add=add)
+            return _behind(F.linear(x, self.weight, self._bias), activation=activation, add=add)
         if self._packed is None:
-            self._packed = _onednn()._reorder_linear_weight(self._weight.detach(), _PACKED_FOR)
+            self._packed = _onednn()._reorder_linear_weight(self.weight.detach(), _PACKED_FOR)
         return _onednn_linear(x, self._packed, self._bias, activation=activation, add=add)
 
     def _cut(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""
-        height, width = self._weight.shape
+        height, width = self.weight.shape
         whole = height - height % _PARTS
         fits = whole == height or (whole > 0 and self._bias is None)
-        if not fits or not self._weight.is_cpu or self._weight.dtype != torch.float32:
+        if not fits or not self.weight.is_cpu or self.weight.dtype != torch.float32:
             return None, None, None
         bias = None if self._bias is None else self._bias.view(_PARTS, -1, 1)
-        return self._weight[:whole].view(_PARTS, -1, width), bias, self._weight[whole:] if whole < height else None
+        return self.weight[:whole].view(_PARTS, -1, width), bias, self.weight[whole:] if whole < height else None
 
     def _one_row(self, x: Tensor) -> Tensor:
         assert self._parts is not None
-        shape = (*x.shape[:-1], self._weight.shape[0])
+        shape = (*x.shape[:-1], self.weight.shape[0])
         column = x.view(1, 1, -1).expand(_PARTS, -1, -1).transpose(1, 2)
         if self._bias_parts is not None:
             return torch.baddbmm(self._bias_parts, self._parts, column).view(shape)

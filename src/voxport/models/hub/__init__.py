@@ -372,6 +372,9 @@ def _install(
     name: str, path: Path, origin: dict[str, object], progress: Progress, *, own: bool = False, offline: bool = False
 ) -> store.StoredModel:
     """Convert `path` into the store, or move it there if it is `own` and needs no conversion. The lock is held."""
+    from voxport.devices.host import import_torch
+
+    import_torch()  # before what follows does it plainly, which fails where torch_npu is installed without CANN
     from voxport.models.identity import model_identity
 
     with store.staging(name) as folder, store.store_errors(folder):
@@ -401,6 +404,9 @@ def _install_random(family: str, name: str, seed: int) -> store.StoredModel:
 
 
 def _convert(path: Path, destination: Path, *, offline: bool, progress: Progress) -> str:
+    from voxport.devices.host import import_torch
+
+    import_torch()
     from voxport.models.convert import convert
 
     destination.mkdir()

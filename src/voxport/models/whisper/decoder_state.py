@@ -106,10 +106,9 @@ class DecoderState:
         mask = None if seen == end else self._mask(start, end, seen, tokens.device)
         x = F.embedding(tokens, weights.tokens) + weights.positions[start:end]
         for layer, cache, cross in zip(weights.layers, self._cache, self._cross, strict=True):
-            qkv = layer.own_qkv(layer.own_norm(x))
-            q, k, v = qkv.view(rows, n, 3, layer.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-            cache[0, :rows, :, start:end] = k
-            cache[1, :rows, :, start:end] = v
+            qkv = layer.own_qkv(layer.own_norm(x)).view(rows, n, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
+            q = qkv[0]
+            cache[:, :rows, :, start:end] = qkv[1:]
             k, v = cache[0, :rows, :, :seen], cache[1, :rows, :, :seen]
             # One token sees the whole cache; a prompt needs the triangle.
             attended = F.scaled_dot_product_attention(q, k, v, mask, is_causal=n > 1 and mask is None)
@@ -134,6 +133,8 @@ class DecoderState:
 
     def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
         """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens."""
+        if bias is not None and not hidden.is_cpu:  # one operation to dispatch instead of two
+            return F.linear(hidden, self._weights.vocabulary.weight, bias).float()
         logits = self._weights.vocabulary(hidden).float()
         return logits if bias is None else logits.add_(bias)
 
