@@ -50,6 +50,9 @@ class Free:
         logprobs, tokens = logits.log_softmax(-1).max(-1)
         return tokens, logprobs
 
+    def logprobs(self, scores: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(scores))
+
     def drop_row(self, row: int, last: int) -> None:
         pass
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxport.decoding.whisper_rules import NEVER, WhisperRules
+from voxport.decoding.whisper_rules import NEVER, Score, WhisperRules
 
 EOT, NO_TIMESTAMPS, BEGIN, TIMES = 40, 45, 46, 20
 VOCABULARY = BEGIN + TIMES
@@ -68,15 +68,22 @@ def test_choices_equal_the_published_rules(seed: int, rows: int, timestamps: boo
     state = which.start(rows, torch.device("cpu"))
     bias = which.bias(torch.device("cpu"), torch.float32)
     history: list[list[int]] = [[] for _ in range(rows)]
+    scores: list[Score] = []
+    expected: list[list[float]] = []
     for _ in range(12):
         logits = torch.randn(rows, VOCABULARY, generator=generator) * 3
         logits[:, BEGIN:] += lean
-        tokens, logprobs = state.choose(logits + bias)
+        tokens, score = state.choose(logits + bias)
+        scores.append(score)
+        (logprobs,) = state.logprobs([score])
         for row in range(rows):
             token, logprob = published_choice(logits[row], history[row], which)
             assert int(tokens[row]) == token
             assert float(logprobs[row]) == pytest.approx(logprob, abs=1e-4)
             history[row].append(token)
+        expected.append(logprobs.tolist())
+    # Of several steps at once, as where the host looks at the tokens every few steps only.
+    torch.testing.assert_close(state.logprobs(scores), torch.tensor(expected))
 
 
 def test_a_dropped_row_leaves_the_others_their_own_history() -> None:
@@ -101,5 +108,6 @@ def test_non_finite_logits_give_a_non_finite_probability() -> None:
     state = rules().start(1, torch.device("cpu"))
     logits = torch.zeros(1, VOCABULARY)
     logits[0, BEGIN + 1] = math.nan
-    _, logprobs = state.choose(logits)
+    _, score = state.choose(logits)
+    logprobs = state.logprobs([score])
     assert not torch.isfinite(logprobs).any()

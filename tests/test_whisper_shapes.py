@@ -182,8 +182,9 @@ def run_steps(device: str, timestamps: bool) -> int:
     with NoHostSynchronisation(), torch.inference_mode():
         last = state.advance(prompt)[:, -1]
         for _ in range(6):
-            tokens, logprobs = chooser.choose(state.logits(last, bias))
-            assert tokens.shape == logprobs.shape == (3,)
+            tokens, score = chooser.choose(state.logits(last, bias))
+            assert tokens.shape == score.best.shape == (3,)
+            assert chooser.logprobs([score, score]).shape == (2, 3)
             last = state.advance(tokens[:, None])[:, -1]
     return state.position
 

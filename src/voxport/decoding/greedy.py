@@ -7,7 +7,7 @@ tokens only every `sync_interval` steps: on an accelerator each look waits for t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,8 +39,12 @@ class Stepper(Protocol):
 class Chooser(Protocol):
     """The rules on the next token."""
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, V) -> tokens (B,) and their log probabilities (B,)."""
+    def choose(self, logits: Tensor) -> tuple[Tensor, Any]:
+        """(B, V) -> tokens (B,), and what `logprobs` needs to know of the step."""
+        ...
+
+    def logprobs(self, scores: Sequence[Any]) -> Tensor:
+        """Log probabilities of the tokens of some steps in a row, (steps, B)."""
         ...
 
     def drop_row(self, row: int, last: int) -> None: ...
@@ -91,14 +95,18 @@ def decode_greedy(
     """
     results = [GreedyRow() for _ in range(stepper.rows)]
     active = list(range(stepper.rows))  # position in the batch -> row
-    pending: list[tuple[Tensor, Tensor]] = []
+    pending: list[tuple[Tensor, Any]] = []
     logits = stepper.logits(hidden, bias)
     for step in range(max_tokens):
-        tokens, logprobs = chooser.choose(logits)
-        pending.append((tokens, logprobs))
+        tokens, score = chooser.choose(logits)
+        pending.append((tokens, score))
         if (step + 1) % sync_interval == 0 or step == max_tokens - 1:
-            finished = _collect(pending, [results[row] for row in active], eot, max_tokens, should_stop)
+            scores = chooser.logprobs([score for _, score in pending])
+            # As one transfer, which is one wait: a token is a whole number below 2^24, which a float32 holds.
+            both = torch.stack([torch.stack([token for token, _ in pending]).to(scores.dtype), scores])
+            values, logprobs = both.tolist()
             pending.clear()
+            finished = _collect(values, logprobs, [results[row] for row in active], eot, max_tokens, should_stop)
             # From the back: the row that takes a dropped one's place is then never one that ended too.
             for position in reversed(finished):
                 last = len(active) - 1
@@ -115,19 +123,18 @@ def decode_greedy(
 
 
 def _collect(
-    pending: Sequence[tuple[Tensor, Tensor]],
+    tokens: Sequence[Sequence[float]],
+    logprobs: Sequence[Sequence[float]],
     rows: Sequence[GreedyRow],
     eot: int,
     max_tokens: int,
     should_stop: Callable[[Sequence[int]], bool] | None,
 ) -> list[int]:
-    """Move pending steps to the host and into the rows; returns the positions of those that ended, ascending."""
-    tokens = torch.stack([token for token, _ in pending]).tolist()
-    logprobs = torch.stack([logprob for _, logprob in pending]).tolist()
+    """Move steps into the rows; returns the positions of those that ended, ascending."""
     finished = []
     for position, row in enumerate(rows):
         for step_tokens, step_logprobs in zip(tokens, logprobs, strict=True):
-            token, logprob = step_tokens[position], step_logprobs[position]
+            token, logprob = int(step_tokens[position]), step_logprobs[position]
             if not -1e30 < logprob <= 1e-3:
                 raise DecodingError(
                     f"the model gave non-finite or impossible values (log probability {logprob})",

@@ -7,7 +7,7 @@ written over tensors only, so that no step waits for the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,15 +54,36 @@ class WhisperRules:
         return RuleState(self, rows, device)
 
 
+class Score(NamedTuple):
+    """What the log probabilities of one step's tokens will be made of, once they are asked for.
+
+    Attributes:
+        best: (B,), the logits of the chosen tokens.
+        allowed: (B, V), all logits, -inf at what was not allowed.
+        is_time: (B,), where a timestamp had to come: then only timestamps were allowed. None = nowhere.
+        time_mass: (B,), log of the timestamps' summed exponentials, or None.
+    """
+
+    best: Tensor
+    allowed: Tensor
+    is_time: Tensor | None = None
+    time_mass: Tensor | None = None
+
+
 class RuleState:
-    """The rules' memory of a batch: for each row, what its last two tokens were and its latest timestamp."""
+    """The rules' memory of a batch: for each row, what its last two tokens were and its latest timestamp.
+
+    Few operations a step: an accelerator's host dispatches each of them, and that is what decoding there is bound by.
+    """
 
     def __init__(self, rules: WhisperRules, rows: int, device: torch.device) -> None:
         self._rules = rules
         self._first = True
-        # Before the first token counts as a timestamp: the first timestamp must be followed by text, as after a pair.
+        # Times come in pairs, except directly before the end of text: after a pair comes text, after a single one its
+        # partner or the end. What was before the first token counts as a pair.
         self._last_is_time = torch.ones(rows, dtype=torch.bool, device=device)
-        self._previous_is_time = torch.ones(rows, dtype=torch.bool, device=device)
+        self._pair = torch.ones(rows, dtype=torch.bool, device=device)
+        self._single = torch.zeros(rows, dtype=torch.bool, device=device)
         self._latest = torch.full((rows,), -1, device=device)  # index of the latest timestamp, -1 = none yet
         self._time_index = torch.arange(rules.vocabulary - rules.timestamp_begin, device=device)
         first = torch.zeros(rules.vocabulary, device=device)
@@ -73,73 +94,64 @@ class RuleState:
                 first[rules.timestamp_begin + rules.max_initial_timestamp + 1 :] = NEVER
         self._first_bias = first
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, logits: Tensor) -> tuple[Tensor, Score]:
         """The likeliest allowed token of each row.
 
         Args:
-            logits: (B, V) float32, with `WhisperRules.bias` already added.
+            logits: (B, V) float32, with `WhisperRules.bias` already added. They are changed.
 
         Returns:
-            tokens (B,) int64 and their log probabilities (B,) float32 among the allowed tokens. A non-finite log
-            probability speaks of non-finite logits.
+            tokens (B,) int64, and what `logprobs` needs to know of them.
         """
-        if self._first:
-            self._first = False
-            tokens, logprobs = _likeliest(logits + self._first_bias)
-        elif not self._rules.timestamps:
-            return _likeliest(logits)
-        else:
-            tokens, logprobs = self._choose_with_times(logits)
-        if self._rules.timestamps:
-            self._remember(tokens)
-        return tokens, logprobs
+        first, self._first = self._first, False
+        if first:
+            logits = logits + self._first_bias
+        if not self._rules.timestamps or first:
+            best, tokens = logits.max(dim=-1)
+            if self._rules.timestamps:
+                self._remember(tokens >= self._rules.timestamp_begin, tokens - self._rules.timestamp_begin)
+            return tokens, Score(best, logits)
+        return self._choose_with_times(logits)
 
-    def _choose_with_times(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def logprobs(self, scores: Sequence[Score]) -> Tensor:
+        """Log probabilities among the allowed tokens, (steps, B), of the tokens of some steps in a row.
+
+        One that is not finite speaks of logits that are not.
+        """
+        allowed = scores[0].allowed[None] if len(scores) == 1 else torch.stack([score.allowed for score in scores])
+        masses = list(allowed.logsumexp(dim=-1).unbind(0))
+        for step, score in enumerate(scores):
+            if score.is_time is not None and score.time_mass is not None:
+                masses[step] = torch.where(score.is_time, score.time_mass, masses[step])
+        return torch.stack([score.best - mass for score, mass in zip(scores, masses, strict=True)])
+
+    def _choose_with_times(self, logits: Tensor) -> tuple[Tensor, Score]:
         begin, eot = self._rules.timestamp_begin, self._rules.eot
-        # Times come in pairs, except directly before the end of text: after a pair comes text,
-        # after a single one its partner or the end.
-        pair = self._last_is_time & self._previous_is_time
-        single = self._last_is_time & ~self._previous_is_time
-        text, special = logits[:, :eot], logits[:, eot:begin]
+        others, times = logits[:, :begin], logits[:, begin:]
         # Times never run backwards: the partner may equal the single one, after text a time must be later, or a
         # segment could be empty.
-        floor = self._latest + torch.where(single, 0, 1)
-        times = logits[:, begin:].masked_fill((self._time_index < floor[:, None]) | pair[:, None], NEVER)
-
-        text_best, text_token = text.max(dim=-1)
-        text_mass = text.logsumexp(dim=-1)
-        text_best = text_best.masked_fill(single, NEVER)
-        text_mass = text_mass.masked_fill(single, NEVER)
-        special_best, special_token = special.max(dim=-1)
+        passed = self._time_index <= (self._latest - self._single.long())[:, None]
+        times.masked_fill_(passed | self._pair[:, None], NEVER)
+        others[:, :eot].masked_fill_(self._single[:, None], NEVER)
+        other_best, other_token = others.max(dim=-1)
         time_best, time_token = times.max(dim=-1)
         time_mass = times.logsumexp(dim=-1)
-
         # If a timestamp, any, is likelier than the likeliest other token, it is a timestamp.
-        other_best = torch.maximum(text_best, special_best)
-        must_time = time_mass > other_best
-        is_time = must_time | (time_best > other_best)
-        mass = torch.logaddexp(torch.logaddexp(text_mass, special.logsumexp(dim=-1)), time_mass)
-        mass = torch.where(must_time, time_mass, mass)
-        other = torch.where(text_best >= special_best, text_token, special_token + eot)
-        tokens = torch.where(is_time, time_token + begin, other)
-        best = torch.where(is_time, time_best, other_best)
-        return tokens, best - mass
+        is_time = time_mass > other_best
+        tokens = torch.where(is_time, time_token + begin, other_token)
+        self._remember(is_time, time_token)
+        return tokens, Score(torch.where(is_time, time_best, other_best), logits, is_time, time_mass)
 
-    def _remember(self, tokens: Tensor) -> None:
-        is_time = tokens >= self._rules.timestamp_begin
-        self._latest = torch.where(is_time, tokens - self._rules.timestamp_begin, self._latest)
-        self._previous_is_time = self._last_is_time
+    def _remember(self, is_time: Tensor, index: Tensor) -> None:
+        self._latest = torch.where(is_time, index, self._latest)
+        self._pair = is_time & self._last_is_time
+        self._single = is_time > self._last_is_time
         self._last_is_time = is_time
 
     def drop_row(self, row: int, last: int) -> None:
         """Forget `row`; row `last` takes its place."""
-        for name in ("_last_is_time", "_previous_is_time", "_latest"):
+        for name in ("_last_is_time", "_pair", "_single", "_latest"):
             state = getattr(self, name)
             state = state.clone()
             state[row] = state[last]
             setattr(self, name, state[:last])
-
-
-def _likeliest(logits: Tensor) -> tuple[Tensor, Tensor]:
-    best, tokens = logits.max(dim=-1)
-    return tokens, best - logits.logsumexp(dim=-1)
