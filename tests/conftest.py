@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -92,6 +93,15 @@ def _no_network_attempts() -> Iterator[None]:
     _attempts.clear()
     yield
     assert not _attempts, f"the test reached for the network: {_attempts}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_simulated_device_left() -> Iterator[None]:
+    """What the tests of one module simulate, those of the others must not meet: ``auto`` would take it."""
+    yield
+    testing = sys.modules.get("voxport.testing")
+    if testing is not None and not os.environ.get(testing.ENVIRONMENT):
+        testing.deactivate()
 
 
 @pytest.fixture(autouse=True)
