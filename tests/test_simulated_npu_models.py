@@ -163,9 +163,7 @@ def test_whispers_numbers(tiny: Any, tiny_on_cpu: Any, jfk: Path) -> None:
     assert found.avg_logprob == pytest.approx(expected.avg_logprob, abs=1e-4)
 
 
-def test_whispers_encoder_bit_for_bit(
-    tiny: Any, tiny_on_cpu: Any, jfk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whispers_encoder_bit_for_bit(tiny: Any, tiny_on_cpu: Any, jfk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the CPU without its fused layers: the very operations that run on the device."""
     from whisper_pairs import read
 
