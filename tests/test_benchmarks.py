@@ -365,3 +365,42 @@ def test_a_worker_writes_logits_to_a_file_or_says_that_it_has_none(load: Any, tm
         protocol.answer(Fake(), request)
     assert protocol.answer(Frames(), request) == {"shape": [2, 3]}
     assert np.load(tmp_path / "logits.npy").sum() == 15.0
+
+
+def counted(module: Any, ours: bool, operations: int, waits: int = 5, **changes: Any) -> Any:
+    values: dict[str, Any] = {
+        "model": "whisper-m", "engine": "voxport" if ours else "transformers 5", "dtype": "float16",
+        "timestamps": True, "batch": 1, "tokens": 10, "encoder": 50, "operations": operations, "waits": waits,
+    }  # fmt: skip
+    return module.Counted(**{**values, **changes})
+
+
+def test_operations_are_judged_by_their_share_in_float16(load: Any) -> None:
+    module = load("npu_operations")
+    just, over = [counted(module, True, 500), counted(module, False, 1000)], [
+        counted(module, True, 501), counted(module, False, 1000)
+    ]  # fmt: skip
+    assert module.failures(just) == []
+    assert module.failures(over) == ["whisper-m, float16, with times, batch 1: 0.50 of transformers' operations"]
+    wide = [counted(module, True, 900, dtype="float32"), counted(module, False, 1000, dtype="float32")]
+    assert module.failures(wide) == []
+    waiting = [counted(module, True, 100, 10, dtype="float32"), counted(module, False, 1000, dtype="float32")]
+    assert module.failures(waiting) == ["whisper-m, float32, with times, batch 1: it waits inside steps"]
+    ctc = [counted(module, True, 9, tokens=None), counted(module, False, 1, tokens=None)]
+    assert module.failures(ctc) == []
+
+
+def test_the_table_of_operations_shows_both_and_the_verdict(load: Any) -> None:
+    module = load("npu_operations")
+    counts = [
+        counted(module, True, 450),
+        counted(module, False, 1100, 20, tokens=11),
+        counted(module, True, 7, 1, model="medasr", tokens=None, timestamps=None),
+        counted(module, False, 30, 2, model="medasr", tokens=None, timestamps=None, encoder=99),
+    ]
+    text = module.report(counts, [])
+    assert "| whisper-m | float16 | yes | 1 | 10 / 11 | 45.0 / 100.0 | 0.450 | 0.50 / 1.82 |" in text
+    assert "| medasr | float16 | 1 | 50 / 99 | 7 / 30 | 1 / 2 |" in text
+    assert "**simulated**" in text
+    assert "**every requirement is met.**" in text
+    assert "**too many.**" in module.report(counts, ["too many"])

@@ -32,7 +32,7 @@ class Script:
         self.step += 1
         return torch.zeros(self.rows, 1, 1)
 
-    def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
+    def logits(self, hidden: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         logits = torch.full((self.rows, EOT + 1), -5.0)
         for row, script in enumerate(self.scripts[: self.rows]):
             logits[row, script[self.step] if self.step < len(script) else EOT] = 5.0
@@ -43,15 +43,37 @@ class Script:
         self.scripts[row] = self.scripts[self.rows]
 
 
+class Scores:
+    """The tokens and log probabilities of some steps."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.chosen: list[Tensor] = []
+        self.logprobs: list[Tensor] = []
+
+    @property
+    def tokens(self) -> Tensor:
+        assert len(self.chosen) == self.count
+        return torch.stack(self.chosen)
+
+    def room(self, index: int) -> None:
+        assert index == len(self.chosen)
+
+
 class Free:
     """No rules."""
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        logprobs, tokens = logits.log_softmax(-1).max(-1)
-        return tokens, logprobs
+    def begin(self, count: int) -> Scores:
+        return Scores(count)
 
-    def logprobs(self, scores: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(scores))
+    def choose(self, logits: Tensor, steps: Scores, index: int) -> Tensor:
+        logprobs, tokens = logits.log_softmax(-1).max(-1)
+        steps.chosen.append(tokens)
+        steps.logprobs.append(logprobs)
+        return tokens
+
+    def logprobs(self, steps: Scores) -> Tensor:
+        return torch.stack(steps.logprobs)
 
     def drop_row(self, row: int, last: int) -> None:
         pass
@@ -107,8 +129,8 @@ def test_a_row_can_be_stopped() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_non_finite_logits_are_an_error_not_text(value: float) -> None:
     class Broken(Script):
-        def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
-            logits = super().logits(hidden, bias)
+        def logits(self, hidden: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+            logits = super().logits(hidden, bias, out)
             logits[0, 1] = value
             return logits
 

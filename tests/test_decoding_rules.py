@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxport.decoding.whisper_rules import NEVER, Score, WhisperRules
+from voxport.decoding.whisper_rules import NEVER, WhisperRules
 
 EOT, NO_TIMESTAMPS, BEGIN, TIMES = 40, 45, 46, 20
 VOCABULARY = BEGIN + TIMES
@@ -68,22 +67,28 @@ def test_choices_equal_the_published_rules(seed: int, rows: int, timestamps: boo
     state = which.start(rows, torch.device("cpu"))
     bias = which.bias(torch.device("cpu"), torch.float32)
     history: list[list[int]] = [[] for _ in range(rows)]
-    scores: list[Score] = []
-    expected: list[list[float]] = []
-    for _ in range(12):
+    # One step at a time, or four, as where the host looks at the tokens every few steps only.
+    count = 4 if seed % 2 else 1
+    for step in range(12):
+        index = step % count
+        if index == 0:
+            steps = state.begin(count)
+            expected: list[list[int]] = []
+            probabilities: list[list[float]] = []
         logits = torch.randn(rows, VOCABULARY, generator=generator) * 3
         logits[:, BEGIN:] += lean
-        tokens, score = state.choose(logits + bias)
-        scores.append(score)
-        (logprobs,) = state.logprobs([score])
-        for row in range(rows):
-            token, logprob = published_choice(logits[row], history[row], which)
-            assert int(tokens[row]) == token
-            assert float(logprobs[row]) == pytest.approx(logprob, abs=1e-4)
-            history[row].append(token)
-        expected.append(logprobs.tolist())
-    # Of several steps at once, as where the host looks at the tokens every few steps only.
-    torch.testing.assert_close(state.logprobs(scores), torch.tensor(expected))
+        given = logits + bias
+        room = steps.room(index)
+        tokens = state.choose(given if room is None else room.copy_(given), steps, index)
+        published = [published_choice(logits[row], history[row], which) for row in range(rows)]
+        assert tokens.tolist() == [token for token, _ in published]
+        for past, (token, _) in zip(history, published, strict=True):
+            past.append(token)
+        expected.append([token for token, _ in published])
+        probabilities.append([logprob for _, logprob in published])
+        if index == count - 1:
+            assert steps.tokens.tolist() == expected
+            torch.testing.assert_close(state.logprobs(steps), torch.tensor(probabilities), atol=1e-4, rtol=0)
 
 
 def test_a_dropped_row_leaves_the_others_their_own_history() -> None:
@@ -97,7 +102,7 @@ def test_a_dropped_row_leaves_the_others_their_own_history() -> None:
             state.drop_row(0, 2)
             history = [history[2], history[1]]
         logits = torch.randn(len(history), VOCABULARY, generator=generator) * 3
-        tokens, _ = state.choose(logits + bias)
+        tokens = state.choose(logits + bias, state.begin(1), 0)
         for row, past in enumerate(history):
             expected, _ = published_choice(logits[row], past, which)
             assert int(tokens[row]) == expected
@@ -108,6 +113,6 @@ def test_non_finite_logits_give_a_non_finite_probability() -> None:
     state = rules().start(1, torch.device("cpu"))
     logits = torch.zeros(1, VOCABULARY)
     logits[0, BEGIN + 1] = math.nan
-    _, score = state.choose(logits)
-    logprobs = state.logprobs([score])
-    assert not torch.isfinite(logprobs).any()
+    steps = state.begin(1)
+    state.choose(logits, steps, 0)
+    assert not torch.isfinite(state.logprobs(steps)).any()

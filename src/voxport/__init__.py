@@ -49,6 +49,7 @@ def load_model(
     offline: bool = False,
     threads: int | None = None,
     precision: Literal["default", "strict"] = "default",
+    graph: bool = False,
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here.
 
@@ -60,6 +61,7 @@ def load_model(
         offline: never touch the network.
         threads: of the host's processor, for the whole process; None = the physical cores of one NUMA node.
         precision: "strict" computes float32 without the device's shortcuts (TF32, HF32, approximate GELU).
+        graph: on an NPU, compile the decoder's steps into graphs (Whisper; torchair; not measured).
 
     Raises:
         ModelError: the model can't be had or read.
@@ -68,7 +70,9 @@ def load_model(
     """
     from voxport import models
 
-    return models.load_model(name, device, dtype, source=source, offline=offline, threads=threads, precision=precision)
+    return models.load_model(
+        name, device, dtype, source=source, offline=offline, threads=threads, precision=precision, graph=graph
+    )
 
 
 def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **options: Any) -> Transcript:
@@ -78,8 +82,8 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
         audio: a path, "-" (standard input), bytes, a binary file object, an ``(array, rate)`` pair or an `Audio`.
         model: from `load_model`, or a name, which is then loaded for this one call; on several devices ("npu:0,1") one
             replica each, among which windows are shared out.
-        **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision` as in `load_model` (with a name
-            only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
+        **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision`, `graph` as in `load_model` (with a
+            name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
             `format_dictation`, `batch_size`.
 
     Raises:
@@ -100,7 +104,7 @@ def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) ->
     from voxport.errors import UsageError
     from voxport.pipeline import PipelineOptions, Transcription
 
-    names = ("device", "dtype", "source", "offline", "threads", "precision")
+    names = ("device", "dtype", "source", "offline", "threads", "precision", "graph")
     loading = {key: options.pop(key) for key in names if key in options}
     try:
         pipeline_options = PipelineOptions(**options)

@@ -134,6 +134,11 @@ def _add_machine_options(group: argparse._ArgumentGroup) -> None:
         help="default, or strict: float32 without the device's shortcuts (TF32, HF32, approximate GELU)",
     )
     group.add_argument(
+        "--graph",
+        action="store_true",
+        help="NPU: compile Whisper's decoder steps into graphs (torchair; not measured, slow to start)",
+    )
+    group.add_argument(
         "--batch_size",
         type=integer_from(1, "--batch_size"),
         metavar="N",
@@ -193,6 +198,7 @@ def _load(arguments: argparse.Namespace) -> list[ASRModel]:
         arguments.dtype,
         threads=arguments.threads,
         precision=arguments.precision,
+        graph=arguments.graph,
         offline=arguments.offline,
         source=arguments.source,
         progress=terminal_progress(quiet=arguments.quiet),

@@ -27,8 +27,8 @@ class Stepper(Protocol):
         """Feed tokens (B, n); returns hidden states (B, n, D)."""
         ...
 
-    def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(B, D) -> (B, V) float32."""
+    def logits(self, hidden: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """(B, D) -> (B, V) float32; into `out` where it is given."""
         ...
 
     def drop_row(self, row: int) -> None:
@@ -36,15 +36,33 @@ class Stepper(Protocol):
         ...
 
 
+class Steps(Protocol):
+    """What n steps in a row gave, side by side, so that the host can look at all of them in one go.
+
+    Attributes:
+        tokens: (n, B), chosen.
+    """
+
+    tokens: Tensor
+
+    def room(self, index: int) -> Tensor | None:
+        """Where the logits (B, V) of a step are to be put, or None if anywhere."""
+        ...
+
+
 class Chooser(Protocol):
     """The rules on the next token."""
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Any]:
-        """(B, V) -> tokens (B,), and what `logprobs` needs to know of the step."""
+    def begin(self, count: int) -> Any:
+        """Room for `count` steps: `Steps`."""
         ...
 
-    def logprobs(self, scores: Sequence[Any]) -> Tensor:
-        """Log probabilities of the tokens of some steps in a row, (steps, B)."""
+    def choose(self, logits: Tensor, steps: Any, index: int) -> Tensor:
+        """(B, V) -> tokens (B,), which are remembered as those of a step."""
+        ...
+
+    def logprobs(self, steps: Any) -> Tensor:
+        """Log probabilities of the steps' tokens, (n, B)."""
         ...
 
     def drop_row(self, row: int, last: int) -> None: ...
@@ -95,30 +113,29 @@ def decode_greedy(
     """
     results = [GreedyRow() for _ in range(stepper.rows)]
     active = list(range(stepper.rows))  # position in the batch -> row
-    pending: list[tuple[Tensor, Any]] = []
-    logits = stepper.logits(hidden, bias)
-    for step in range(max_tokens):
-        tokens, score = chooser.choose(logits)
-        pending.append((tokens, score))
-        if (step + 1) % sync_interval == 0 or step == max_tokens - 1:
-            scores = chooser.logprobs([score for _, score in pending])
-            # As one transfer, which is one wait: a token is a whole number below 2^24, which a float32 holds.
-            both = torch.stack([torch.stack([token for token, _ in pending]).to(scores.dtype), scores])
-            values, logprobs = both.tolist()
-            pending.clear()
-            finished = _collect(values, logprobs, [results[row] for row in active], eot, max_tokens, should_stop)
-            # From the back: the row that takes a dropped one's place is then never one that ended too.
-            for position in reversed(finished):
-                last = len(active) - 1
-                stepper.drop_row(position)
-                chooser.drop_row(position, last)
-                active[position] = active[last]
-                active.pop()
-            if not active:
-                break
-            if finished:
-                tokens = _keep(tokens, finished)
-        logits = stepper.logits(stepper.advance(tokens[:, None])[:, -1], bias)
+    tokens = torch.empty(0)  # of the step before
+    done = 0
+    while active:
+        count = min(sync_interval, max_tokens - done)
+        steps = chooser.begin(count)
+        for index in range(count):
+            if done + index > 0:
+                hidden = stepper.advance(tokens[:, None])[:, -1]
+            tokens = chooser.choose(stepper.logits(hidden, bias, steps.room(index)), steps, index)
+        done += count
+        # As one transfer, which is one wait: a token is a whole number below 2^24, which a float32 holds.
+        scores = chooser.logprobs(steps)
+        values, logprobs = torch.stack([steps.tokens.to(scores.dtype), scores]).tolist()
+        finished = _collect(values, logprobs, [results[row] for row in active], eot, max_tokens, should_stop)
+        # From the back: the row that takes a dropped one's place is then never one that ended too.
+        for position in reversed(finished):
+            last = len(active) - 1
+            stepper.drop_row(position)
+            chooser.drop_row(position, last)
+            active[position] = active[last]
+            active.pop()
+        if finished and active:
+            tokens = _keep(tokens, finished)
     return results
 
 

@@ -7,7 +7,7 @@ written over tensors only, so that no step waits for the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -54,20 +54,36 @@ class WhisperRules:
         return RuleState(self, rows, device)
 
 
-class Score(NamedTuple):
-    """What the log probabilities of one step's tokens will be made of, once they are asked for.
+class Steps:
+    """What some steps in a row gave, side by side: the log probabilities of all are made in one go.
 
     Attributes:
-        best: (B,), the logits of the chosen tokens.
-        allowed: (B, V), all logits, -inf at what was not allowed.
-        is_time: (B,), where a timestamp had to come: then only timestamps were allowed. None = nowhere.
-        time_mass: (B,), log of the timestamps' summed exponentials, or None.
+        tokens: int64 (n, B), chosen.
+        best: float32 (n, B), their logits.
     """
 
-    best: Tensor
-    allowed: Tensor
-    is_time: Tensor | None = None
-    time_mass: Tensor | None = None
+    def __init__(self, count: int, rows: int, vocabulary: int, device: torch.device) -> None:
+        self.tokens = torch.empty(count, rows, dtype=torch.int64, device=device)
+        self.best = torch.empty(count, rows, device=device)
+        # One step's logits may stay where they are.
+        self._logits = torch.empty(count, rows, vocabulary, device=device) if count > 1 else None
+
+    def room(self, index: int) -> Tensor | None:
+        """Where the logits (B, V) of a step are to be put, or None if anywhere."""
+        return None if self._logits is None else self._logits[index]
+
+    def choose(self, logits: Tensor, index: int) -> Tensor:
+        """Keep the logits (B, V) of a step, -inf at what was not allowed, and the likeliest tokens (B,)."""
+        if self._logits is None:
+            self._logits = logits[None]
+        tokens = self.tokens[index]
+        torch.max(logits, dim=-1, out=(self.best[index], tokens))
+        return tokens
+
+    def logprobs(self) -> Tensor:
+        """Log probabilities of the tokens among those that were allowed, (n, B)."""
+        assert self._logits is not None
+        return self.best - self._logits.logsumexp(dim=-1)
 
 
 class RuleState:
@@ -84,8 +100,8 @@ class RuleState:
         self._last_is_time = torch.ones(rows, dtype=torch.bool, device=device)
         self._pair = torch.ones(rows, dtype=torch.bool, device=device)
         self._single = torch.zeros(rows, dtype=torch.bool, device=device)
-        self._latest = torch.full((rows,), -1, device=device)  # index of the latest timestamp, -1 = none yet
-        self._time_index = torch.arange(rules.vocabulary - rules.timestamp_begin, device=device)
+        self._latest = torch.full((rows,), -1, device=device)  # the latest timestamp's id, -1 = none yet
+        self._times = torch.arange(rules.timestamp_begin, rules.vocabulary, device=device)
         first = torch.zeros(rules.vocabulary, device=device)
         first[list(rules.suppress_first)] = NEVER
         if rules.timestamps:
@@ -94,56 +110,55 @@ class RuleState:
                 first[rules.timestamp_begin + rules.max_initial_timestamp + 1 :] = NEVER
         self._first_bias = first
 
-    def choose(self, logits: Tensor) -> tuple[Tensor, Score]:
-        """The likeliest allowed token of each row.
+    def begin(self, count: int) -> Steps:
+        """Room for what the next `count` steps give."""
+        return Steps(count, len(self._latest), self._rules.vocabulary, self._latest.device)
+
+    def choose(self, logits: Tensor, steps: Steps, index: int) -> Tensor:
+        """The likeliest allowed token of each row, remembered as a step of `steps`.
 
         Args:
             logits: (B, V) float32, with `WhisperRules.bias` already added. They are changed.
+            steps: of `begin`.
+            index: which of them it is.
 
         Returns:
-            tokens (B,) int64, and what `logprobs` needs to know of them.
+            tokens (B,) int64.
         """
         first, self._first = self._first, False
+        if not self._rules.timestamps:
+            if first:
+                logits += self._first_bias
+            return steps.choose(logits, index)
         if first:
-            logits = logits + self._first_bias
-        if not self._rules.timestamps or first:
-            best, tokens = logits.max(dim=-1)
-            if self._rules.timestamps:
-                self._remember(tokens >= self._rules.timestamp_begin, tokens - self._rules.timestamp_begin)
-            return tokens, Score(best, logits)
-        return self._choose_with_times(logits)
+            logits += self._first_bias
+            is_time = torch.ones_like(self._single)
+        else:
+            is_time = self._forbid(logits)
+        tokens = steps.choose(logits, index)
+        self._remember(tokens, is_time)
+        return tokens
 
-    def logprobs(self, scores: Sequence[Score]) -> Tensor:
-        """Log probabilities among the allowed tokens, (steps, B), of the tokens of some steps in a row.
+    def logprobs(self, steps: Steps) -> Tensor:
+        """Log probabilities among the allowed tokens, (n, B). One that is not finite speaks of logits that are not."""
+        return steps.logprobs()
 
-        One that is not finite speaks of logits that are not.
-        """
-        allowed = scores[0].allowed[None] if len(scores) == 1 else torch.stack([score.allowed for score in scores])
-        masses = list(allowed.logsumexp(dim=-1).unbind(0))
-        for step, score in enumerate(scores):
-            if score.is_time is not None and score.time_mass is not None:
-                masses[step] = torch.where(score.is_time, score.time_mass, masses[step])
-        return torch.stack([score.best - mass for score, mass in zip(scores, masses, strict=True)])
-
-    def _choose_with_times(self, logits: Tensor) -> tuple[Tensor, Score]:
+    def _forbid(self, logits: Tensor) -> Tensor:
+        """Take away what the rules on timestamps do not allow; returns (B,), where a timestamp comes."""
         begin, eot = self._rules.timestamp_begin, self._rules.eot
         others, times = logits[:, :begin], logits[:, begin:]
         # Times never run backwards: the partner may equal the single one, after text a time must be later, or a
         # segment could be empty.
-        passed = self._time_index <= (self._latest - self._single.long())[:, None]
-        times.masked_fill_(passed | self._pair[:, None], NEVER)
+        passed = self._times <= torch.add(self._latest, self._single, alpha=-1)[:, None]
+        times.masked_fill_(passed.logical_or_(self._pair[:, None]), NEVER)
         others[:, :eot].masked_fill_(self._single[:, None], NEVER)
-        other_best, other_token = others.max(dim=-1)
-        time_best, time_token = times.max(dim=-1)
-        time_mass = times.logsumexp(dim=-1)
         # If a timestamp, any, is likelier than the likeliest other token, it is a timestamp.
-        is_time = time_mass > other_best
-        tokens = torch.where(is_time, time_token + begin, other_token)
-        self._remember(is_time, time_token)
-        return tokens, Score(torch.where(is_time, time_best, other_best), logits, is_time, time_mass)
+        is_time = times.logsumexp(dim=-1) > others.amax(dim=-1)
+        others.masked_fill_(is_time[:, None], NEVER)
+        return is_time
 
-    def _remember(self, is_time: Tensor, index: Tensor) -> None:
-        self._latest = torch.where(is_time, index, self._latest)
+    def _remember(self, tokens: Tensor, is_time: Tensor) -> None:
+        self._latest = torch.where(is_time, tokens, self._latest)
         self._pair = is_time & self._last_is_time
         self._single = is_time > self._last_is_time
         self._last_is_time = is_time

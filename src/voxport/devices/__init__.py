@@ -2,6 +2,7 @@
 
 - `cpu`, `cuda`, `npu`: the devices.
 - `host`: what holds for the whole process: threads, buffers, importing torch.
+- `fused`, `npu_fused`: operations in one piece where torch needs several.
 - `ascend`: what a host has of Huawei's software, found without loading any of it.
 """
 
@@ -12,10 +13,11 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from voxport.devices.fused import NOTHING_FUSED, FusedOperations
 from voxport.errors import DeviceError, UsageError, VoxportError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -56,6 +58,7 @@ class Device:
         sync_interval: decode this many steps between two looks at the tokens (a look makes the host wait for the
             device).
         simulated: what this device is a simulation of, or None. Results say so.
+        graph: whether a decoder's steps are to be compiled, see `set_graph`.
         choice: why ``auto`` took this device, or None where it was asked for by name.
     """
 
@@ -63,6 +66,7 @@ class Device:
     windows_per_forward: int | None = None
     sync_interval: int = 1
     simulated: str | None = None
+    graph: bool = False
     choice: str | None = None
 
     def __init__(self, index: int | None = None) -> None:
@@ -103,6 +107,24 @@ class Device:
     def bucket(self, length: int) -> int:
         """The length to which a dimension that varies is to be filled up, so that not every length is compiled anew."""
         return length
+
+    def fused(self, dtype: str) -> FusedOperations:
+        """Operations that this device has in one piece, for a model in `dtype` on it."""
+        return NOTHING_FUSED
+
+    def set_graph(self) -> None:
+        """Have a decoder's steps compiled into graphs.
+
+        Raises:
+            DeviceError: this device has no graph mode, or what it needs is not here (code ``graph_unsupported``).
+        """
+        raise DeviceError(
+            f"{self.kind} has no graph mode", hint="--graph is for NPUs (torchair)", code="graph_unsupported"
+        )
+
+    def compile(self, module: torch.nn.Module) -> Callable[..., Any]:
+        """The module compiled, one graph for each set of shapes. Only after `set_graph`."""
+        raise NotImplementedError
 
     def synchronize(self) -> None:
         """Wait until all queued work is done."""

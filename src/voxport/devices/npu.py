@@ -6,6 +6,8 @@
   approximation whatever is asked for. ``--precision strict`` switches both off; the latter needs torch_npu of 26.0 or
   later and must come before the first GELU.
 - *310P and 910A* have no bfloat16, and float16 saturates there: what would be infinite stays 65,504, and nothing tells.
+- *Dispatching* bounds decoding: fused operations are used where they are right (npu_fused.py), and ``--graph``
+  compiles a step as a whole.
 - *Waiting.* The host queues operators; each look at a result waits for all of them. So the loop looks at the tokens
   every few steps only.
 - *Float64* is not to be relied on: front ends run on the host (`voxport.features`).
@@ -20,13 +22,20 @@ import importlib
 import os
 import re
 import sys
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from voxport.devices import Device, Precision
 from voxport.devices.ascend import AscendHost, inspect_host
 from voxport.devices.cuda import out_of_memory
+from voxport.devices.fused import NOTHING_FUSED, FusedOperations
 from voxport.devices.host import host_facts, import_torch
+from voxport.devices.npu_fused import find_fused
 from voxport.errors import DeviceError, VoxportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
 
 SIMULATE = "VOXPORT_SIMULATE"
 
@@ -36,6 +45,9 @@ are A2."""
 
 BUCKET = 64
 """Lengths are filled up to a multiple of it on chips and in modes that compile for every shape."""
+
+GRAPHS = 64
+"""At most so many graphs in a process: four or five for each model and device are usual."""
 
 _LOOK = "`voxport doctor` shows what is installed"
 _WRONG_SYMBOLS = r"undefined symbol|version `\S+' not found"
@@ -96,6 +108,8 @@ class NPUDevice(Device):
     def __init__(self, index: int | None = None) -> None:
         super().__init__(index if index is not None else 0)
         self._ready = False
+        self._precision: Precision = "default"
+        self._fused = NOTHING_FUSED
 
     def unavailable(self) -> DeviceError | None:
         try:
@@ -157,6 +171,7 @@ class NPUDevice(Device):
     def set_precision(self, precision: Precision) -> None:
         npu = _npu()
         strict = precision == "strict"
+        self._precision = precision
         npu.conv.allow_hf32 = not strict
         npu.matmul.allow_hf32 = False
         if strict:
@@ -173,6 +188,31 @@ class NPUDevice(Device):
     def bucket(self, length: int) -> int:
         """Chips that compile for every shape get few of them."""
         return -(-length // BUCKET) * BUCKET if self.saturates else length
+
+    def fused(self, dtype: str) -> FusedOperations:
+        """With ``--precision strict`` none: a fused block has a GELU of its own. Graphs fuse by themselves."""
+        if self._precision == "default" and not self.graph:
+            self._fused = find_fused(self.torch_device, dtype)
+        return self._fused
+
+    def set_graph(self) -> None:
+        """By torchair, which comes with torch_npu. Not run on an NPU, not measured."""
+        if _torchair() is None:
+            raise DeviceError(
+                "graph mode needs torchair, and this torch_npu has none",
+                hint="leave --graph out, or install a torch_npu with torchair (2.1 or later has it)",
+                code="graph_unsupported",
+            )
+        self.graph = True
+
+    def compile(self, module: torch.nn.Module) -> Callable[..., Any]:
+        torchair = _torchair()
+        # All models share one limit of graphs, 8 unless told otherwise, and each has some for its batches.
+        limits = importlib.import_module("torch._dynamo").config
+        limits.recompile_limit = max(limits.recompile_limit, GRAPHS)
+        backend = torchair.get_npu_backend(compiler_config=torchair.CompilerConfig())
+        compiled: Callable[..., Any] = import_torch().compile(module, backend=backend, dynamic=False, fullgraph=True)
+        return compiled
 
     def synchronize(self) -> None:
         _npu().synchronize(self.index)
@@ -213,6 +253,8 @@ class NPUDevice(Device):
             "driver": host.driver_version,
             "cann": host.cann_version,
             "torch_npu": getattr(sys.modules.get("torch_npu"), "__version__", host.torch_npu),
+            "fused": self._fused.names,
+            "graph": "torchair" if self.graph else None,
             "simulated": self.simulated,
             **host_facts(),
         }
@@ -228,6 +270,17 @@ class NPUDevice(Device):
 
     def _has_bfloat16(self) -> bool:
         return not self.saturates and bool(getattr(_npu(), "is_bf16_supported", lambda: True)())
+
+
+def _torchair() -> Any:
+    """torchair, by either of its names, or None."""
+    for name in ("torchair", "torch_npu.dynamo.torchair"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+    return None
 
 
 def _npu() -> Any:

@@ -150,6 +150,7 @@ def load_model(
     offline: bool = False,
     threads: int | None = None,
     precision: Precision = "default",
+    graph: bool = False,
     progress: Progress | None = None,
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here. See `voxport.load_model` for the arguments.
@@ -169,6 +170,7 @@ def load_model(
         offline=offline,
         threads=threads,
         precision=precision,
+        graph=graph,
         progress=progress,
     )
     return model
@@ -183,6 +185,7 @@ def load_models(
     offline: bool = False,
     threads: int | None = None,
     precision: Precision = "default",
+    graph: bool = False,
     progress: Progress | None = None,
 ) -> list[ASRModel]:
     """One replica of a model on each of the devices ("npu:0,1"); otherwise as `load_model`."""
@@ -211,6 +214,8 @@ def load_models(
         try:
             chosen.check_dtype(given)
             chosen.set_precision(precision)
+            if graph:
+                chosen.set_graph()
             models.append(loader.from_folder(resolved.path, chosen, given, name=name))
         except (RuntimeError, MemoryError) as error:  # a device that is held by another process, or full
             known = chosen.explain(error)

@@ -105,6 +105,11 @@ class StepLinear:
             self._packed = _onednn()._reorder_linear_weight(self.weight.detach(), _PACKED_FOR)
         return _onednn_linear(x, self._packed, self._bias, activation=activation, add=add)
 
+    def into(self, out: Tensor, x: Tensor) -> None:
+        """The product with x (B, D), plus the bias, into `out` (B, O): for accelerators, where it saves a copy."""
+        assert self._bias is not None
+        torch.addmm(self._bias, x, self.weight.t(), out=out)
+
     def _cut(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""
         height, width = self.weight.shape

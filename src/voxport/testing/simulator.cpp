@@ -1289,9 +1289,39 @@ void seed_generator(int64_t seed, int64_t device) {
   generator.set_current_seed(static_cast<uint64_t>(seed));
 }
 
+// torch_npu's fused operations, on the host. The device has them by its fallback, like any other: one operation each.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> npu_add_layer_norm(
+    const at::Tensor& x1, const at::Tensor& x2, const at::Tensor& gamma, const at::Tensor& beta, double epsilon,
+    bool additional_output) {
+  TORCH_CHECK(x1.sizes() == x2.sizes(), "npu_add_layer_norm: x1 and x2 must have the same shape");
+  at::Tensor sum = x1 + x2;
+  auto [normed, mean, reciprocal] = at::native_layer_norm(sum, gamma.sizes(), gamma, beta, epsilon);
+  return {normed, mean.to(at::kFloat), reciprocal.to(at::kFloat), additional_output ? sum : at::empty({0}, x1.options())};
+}
+
+at::Tensor npu_ffn(
+    const at::Tensor& x, const at::Tensor& weight1, const at::Tensor& weight2, std::string_view activation,
+    const std::optional<at::Tensor>& bias1, const std::optional<at::Tensor>& bias2) {
+  TORCH_CHECK(activation == "gelu", "the simulated npu_ffn knows the activation gelu only");
+  TORCH_CHECK(
+      x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16, "npu_ffn: float16 and bfloat16 only, not ",
+      x.scalar_type());
+  TORCH_CHECK(weight1.is_contiguous() && weight2.is_contiguous(), "npu_ffn: the weights must be contiguous");
+  const bool tanh = stronger(everywhere.gelu_tanh, here.gelu_tanh);
+  if (tanh) {
+    ++fault_hits[kGeluTanh];
+  }
+  at::Tensor inner = at::matmul(x, weight1);
+  inner = at::gelu(bias1.has_value() ? inner + *bias1 : inner, tanh ? "tanh" : "none");
+  const at::Tensor result = at::matmul(inner, weight2);
+  return bias2.has_value() ? result + *bias2 : result;
+}
+
 // Give every operation that has a kernel for the CPU one for the device.
 void register_all() {
   auto* library = new torch::Library(torch::Library::IMPL, "aten", kNpuKey, __FILE__, __LINE__);
+  auto* gradients =
+      new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::AutogradPrivateUse1, __FILE__, __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const auto& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findSchema(name);
@@ -1304,6 +1334,10 @@ void register_all() {
       continue;
     }
     const std::string full = name.overload_name.empty() ? base : base + "." + name.overload_name;
+    // torch 2.9 has no way from autograd to a kernel that came later, where an operation has no gradient.
+    if (!op->hasComputedKernelForDispatchKey(c10::DispatchKey::AutogradPrivateUse1)) {
+      gradients->impl(full.c_str(), torch::CppFunction::makeFallthrough());
+    }
     library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
   }
 }
@@ -1349,7 +1383,24 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_has_compatible_shallow_copy_type", &has_compatible_type);
   m.impl("convolution_overrideable", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
   m.impl("convolution_backward_overrideable", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
-  m.impl("scaled_dot_product_attention", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+  // Made of others in torch, one operation in torch_npu.
+  for (const char* whole : {"scaled_dot_product_attention", "logsumexp", "logsumexp.out"}) {
+    m.impl(whole, torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+  }
+}
+
+TORCH_LIBRARY(npu, m) {
+  m.def(
+      "npu_add_layer_norm(Tensor x1, Tensor x2, Tensor gamma, Tensor beta, float epsilon=1e-05, "
+      "bool additional_output=False) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "npu_ffn(Tensor x, Tensor weight1, Tensor weight2, str activation, *, Tensor? bias1=None, Tensor? bias2=None) "
+      "-> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(npu, CPU, m) {
+  m.impl("npu_add_layer_norm", &npu_add_layer_norm);
+  m.impl("npu_ffn", &npu_ffn);
 }
 
 // torch would resolve lazy conjugation and negation by a copy, which ends here again, without an end.
@@ -1379,6 +1430,8 @@ TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
   AT_FORALL_FP32(IN_FLOAT32)
 }
 
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
+
 TORCH_LIBRARY(voxport_simulator, m) {
   m.def("get_generator_state(int device) -> Tensor", &get_generator_state);
   m.def("set_generator_state(Tensor state, int device) -> ()", &set_generator_state);
@@ -1397,8 +1450,6 @@ void simulator_start(int devices, int64_t limit, const char* moving_names) {
   for (Memory& memory : machine().memory) {
     memory.limit = limit;
   }
-  static Guard guard;
-  c10::impl::registerDeviceGuard(kNpu, &guard);
   c10::SetAllocator(kNpu, &allocator());
   at::RegisterPrivateUse1HooksInterface(new Hooks);
   register_all();

@@ -16,10 +16,13 @@ from torch import Tensor
 from voxport.testing import npu_api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from os import PathLike
 
+    from torch.fx import GraphModule
+
 NAME = "torch_npu"
+TORCHAIR = "torchair"
 
 _DENSE_FORMAT = 2  # ACL_FORMAT_ND
 _TOP_LEFT, _BOTTOM_RIGHT = 2, 3  # sparse modes: where the triangle of a causal mask sits
@@ -31,6 +34,7 @@ def install() -> None:
         return
     version = f"{torch.__version__.partition('+')[0]}+simulated"
     contrib = _module(f"{NAME}.contrib", {"__path__": []})
+    torchair = _module(TORCHAIR, {"CompilerConfig": CompilerConfig, "get_npu_backend": get_npu_backend})
     package = _module(
         NAME,
         {
@@ -42,18 +46,20 @@ def install() -> None:
             "contrib": contrib,
             "npu_format_cast": npu_format_cast,
             "get_npu_format": get_npu_format,
+            "npu_add_layer_norm": npu_add_layer_norm,
+            "npu_ffn": npu_ffn,
             "npu_fusion_attention": npu_fusion_attention,
             "npu_rms_norm": npu_rms_norm,
             "npu_rotary_mul": npu_rotary_mul,
         },
     )
-    sys.modules.update({NAME: package, f"{NAME}.npu": npu_api, f"{NAME}.contrib": contrib})
+    sys.modules.update({NAME: package, f"{NAME}.npu": npu_api, f"{NAME}.contrib": contrib, TORCHAIR: torchair})
     sys.meta_path.append(_Finder(version))
 
 
 def uninstall() -> None:
     """Make torch_npu what it was. Who has asked for it before may remember the answer, as transformers does."""
-    for name in (NAME, f"{NAME}.npu", f"{NAME}.contrib"):
+    for name in (NAME, f"{NAME}.npu", f"{NAME}.contrib", TORCHAIR):
         sys.modules.pop(name, None)
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
@@ -99,6 +105,24 @@ class _Finder(DistributionFinder):
         return [_Distribution(self._version)] if name is None or name.replace("-", "_").lower() == NAME else []
 
 
+# ---------------------------------------------------------------------------------------------------------- torchair
+
+
+class CompilerConfig:
+    """Takes any setting and heeds none."""
+
+    mode = "max-autotune"
+
+
+def get_npu_backend(*, compiler_config: CompilerConfig | None = None) -> Callable[[GraphModule, list[Tensor]], Any]:
+    """A backend of torch.compile that runs the graph as it is, operation by operation."""
+
+    def run_as_it_is(graph: GraphModule, inputs: list[Tensor]) -> Any:
+        return graph.forward
+
+    return run_as_it_is
+
+
 # --------------------------------------------------------------------------------------------------- fused functions
 
 
@@ -109,6 +133,30 @@ def npu_format_cast(tensor: Tensor, acl_format: int) -> Tensor:
 
 def get_npu_format(tensor: Tensor) -> int:
     return _DENSE_FORMAT
+
+
+def npu_add_layer_norm(
+    x1: Tensor, x2: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5, additional_output: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Layer norm of x1 + x2, its mean and reciprocal deviation, and the sum if `additional_output`. One operation."""
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = torch.ops.npu.npu_add_layer_norm(
+        x1, x2, gamma, beta, epsilon, additional_output
+    )
+    return result
+
+
+def npu_ffn(
+    x: Tensor,
+    weight1: Tensor,
+    weight2: Tensor,
+    activation: str,
+    *,
+    bias1: Tensor | None = None,
+    bias2: Tensor | None = None,
+) -> Tensor:
+    """activation(x @ weight1 + bias1) @ weight2 + bias2, float16 or bfloat16. One operation."""
+    result: Tensor = torch.ops.npu.npu_ffn(x, weight1, weight2, activation, bias1=bias1, bias2=bias2)
+    return result
 
 
 def npu_rms_norm(self: Tensor, gamma: Tensor, epsilon: float = 1e-6) -> tuple[Tensor, Tensor]:

@@ -104,7 +104,12 @@ class LasrModel:
 
         Raises:
             ModelFormatError: the folder is incomplete, damaged, or its files do not belong together.
+            UnsupportedOptionError: the device is to compile graphs.
         """
+        if device.graph:
+            raise UnsupportedOptionError(
+                "--graph compiles a decoder's steps, and a CTC model has no decoder", hint="leave --graph out"
+            )
         config = read_json(folder / "config.json")
         compute = getattr(torch, dtype)
         stream = torch.float32 if compute == torch.float16 else compute

@@ -11,10 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from voxport.devices.fused import NOTHING_FUSED, FusedOperations
 from voxport.models.cpu_products import StepLinear, linear, one_query_attention
+from voxport.models.whisper.token_cache import HeadsFirst, PositionsFirst, TokenCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import nn
 
     from voxport.models.whisper.net import DecoderLayer, Whisper
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 class LayerWeights:
     """One layer's: matrices that every step reads, and those of the keys and values of the encoder's output."""
 
-    def __init__(self, layer: DecoderLayer) -> None:
+    def __init__(self, layer: DecoderLayer, fused: FusedOperations) -> None:
         own, cross = layer.self_attn, layer.encoder_attn
         self.heads = own.heads
         self.own_norm = layer.self_attn_layer_norm
@@ -32,8 +36,13 @@ class LayerWeights:
         self.cross_q = StepLinear(cross.q_proj.weight, cross.q_proj.bias)
         self.cross_out = StepLinear(cross.out_proj.weight, cross.out_proj.bias)
         self.final_norm = layer.final_layer_norm
+        if fused.feed_forward is not None:  # it wants the matrices the other way round
+            for linear_layer in (layer.fc1, layer.fc2):
+                linear_layer.weight.data = linear_layer.weight.data.t().contiguous().t()
         self.fc1 = StepLinear(layer.fc1.weight, layer.fc1.bias)
         self.fc2 = StepLinear(layer.fc2.weight, layer.fc2.bias)
+        self._inner = (layer.fc1.weight.t(), layer.fc1.bias, layer.fc2.weight.t(), layer.fc2.bias)
+        self._fused = fused
         self._cross_k = cross.k_proj.weight
         self._cross_v = cross.v_proj.weight
         self._cross_v_bias = cross.v_proj.bias
@@ -45,17 +54,52 @@ class LayerWeights:
         v = torch.baddbmm(self._cross_v_bias[:, None], self._cross_v.expand(B, D, D), hidden.transpose(1, 2))
         return k, v.view(B, self.heads, D // self.heads, T)
 
+    def enter(self, embedded: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Begin the residual stream: the sum of both, and what the first norm makes of it."""
+        if self._fused.add_norm is None:
+            x = embedded + positions
+            return x, self.own_norm(x)
+        return self._add_norm(embedded, positions, self.own_norm)
+
+    def join(self, projection: StepLinear, h: Tensor, x: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """Project `h`, add it to the residual stream `x`: the stream, and what `norm` makes of it."""
+        if self._fused.add_norm is None:
+            x = projection(h, add=x)
+            return x, norm(x)
+        return self._add_norm(projection(h), x, norm)
+
+    def feed_forward(self, h: Tensor, x: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """The feed-forward block over `h`, added to the residual stream `x`; as `join`."""
+        if self._fused.feed_forward is None:
+            return self.join(self.fc2, self.fc1(h, activation="gelu"), x, norm)
+        y = self._fused.feed_forward(h, *self._inner)
+        if self._fused.add_norm is None:
+            x = x + y
+            return x, norm(x)
+        return self._add_norm(y, x, norm)
+
+    def _add_norm(self, y: Tensor, x: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        assert self._fused.add_norm is not None
+        h, x = self._fused.add_norm(y, x, norm.weight, norm.bias, norm.eps)
+        return x, h
+
 
 class DecoderWeights:
-    """The decoder's weights as its steps want them. Made once, after the network is loaded, fused and on its device."""
+    """The decoder's weights as its steps want them. Made once, after the network is loaded, fused and on its device.
 
-    def __init__(self, net: Whisper) -> None:
+    Args:
+        net: the network.
+        fused: what the device has in one piece.
+    """
+
+    def __init__(self, net: Whisper, fused: FusedOperations = NOTHING_FUSED) -> None:
         decoder = net.model.decoder
         self.dims = net.dims
         self.tokens = decoder.embed_tokens.weight
         self.positions = decoder.embed_positions.weight
-        self.layers = [LayerWeights(cast("DecoderLayer", layer)) for layer in decoder.layers]
-        self.norm = decoder.layer_norm
+        self.layers = [LayerWeights(cast("DecoderLayer", layer), fused) for layer in decoder.layers]
+        # The norm that reads the stream behind each layer.
+        self.next_norms = [*(layer.own_norm for layer in self.layers[1:]), decoder.layer_norm]
         self.vocabulary = StepLinear(net.proj_out.weight)
 
 
@@ -81,13 +125,11 @@ class DecoderState:
     ) -> None:
         if max_length > weights.dims.max_target:
             raise ValueError(f"max_length {max_length} exceeds the model's {weights.dims.max_target} positions")
-        B, _, D = hidden.shape
-        heads = weights.dims.decoder_heads
         self._weights = weights
-        self.rows = B
+        self.rows = hidden.shape[0]
         self.position = 0
-        # Zeros, since what is masked is multiplied by 0 and must not be NaN.
-        self._cache = [hidden.new_zeros(2, B, heads, max_length, D // heads) for _ in weights.layers]
+        cache = HeadsFirst if hidden.is_cpu else PositionsFirst
+        self._caches: list[TokenCache] = [cache(hidden, weights.dims.decoder_heads, max_length) for _ in weights.layers]
         self._bucket = bucket
         self._max_length = max_length
         self._visible: Tensor | None = None
@@ -104,21 +146,20 @@ class DecoderState:
             raise ValueError("several tokens at once only as the prompt")
         seen = min(self._bucket(end), self._max_length)
         mask = None if seen == end else self._mask(start, end, seen, tokens.device)
-        x = F.embedding(tokens, weights.tokens) + weights.positions[start:end]
-        for layer, cache, cross in zip(weights.layers, self._cache, self._cross, strict=True):
-            qkv = layer.own_qkv(layer.own_norm(x)).view(rows, n, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
-            q = qkv[0]
-            cache[:, :rows, :, start:end] = qkv[1:]
-            k, v = cache[0, :rows, :, :seen], cache[1, :rows, :, :seen]
+        embedded, positions = F.embedding(tokens, weights.tokens), weights.positions[start:end]
+        x, h = weights.layers[0].enter(embedded, positions.expand_as(embedded))
+        parts = zip(weights.layers, weights.next_norms, self._caches, self._cross, strict=True)
+        for layer, next_norm, cache, cross in parts:
+            q = cache.put(layer.own_qkv, h, start)
+            k, v = cache.seen(rows, seen)
             # One token sees the whole cache; a prompt needs the triangle.
             attended = F.scaled_dot_product_attention(q, k, v, mask, is_causal=n > 1 and mask is None)
-            x = layer.own_out(_merge(attended), add=x)
-            q = layer.cross_q(layer.cross_norm(x)).view(rows, n, layer.heads, -1).transpose(1, 2)
-            x = layer.cross_out(_merge(self._attend_cross(q, *cross)), add=x)
-            x = layer.fc2(layer.fc1(layer.final_norm(x), activation="gelu"), add=x)
+            x, h = layer.join(layer.own_out, _merge(attended), x, layer.cross_norm)
+            q = layer.cross_q(h).view(rows, n, layer.heads, -1).transpose(1, 2)
+            x, h = layer.join(layer.cross_out, _merge(self._attend_cross(q, *cross)), x, layer.final_norm)
+            x, h = layer.feed_forward(h, x, next_norm)
         self.position = end
-        out: Tensor = weights.norm(x)
-        return out
+        return h
 
     def _mask(self, start: int, end: int, seen: int, device: torch.device) -> Tensor:
         """Which of the first `seen` positions each token from `start` to `end` sees: bool (n, seen)."""
@@ -131,19 +172,26 @@ class DecoderState:
         """Begin again with the first token; what was computed from the windows stays."""
         self.position = 0
 
-    def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens."""
-        if bias is not None and not hidden.is_cpu:  # one operation to dispatch instead of two
-            return F.linear(hidden, self._weights.vocabulary.weight, bias).float()
-        logits = self._weights.vocabulary(hidden).float()
-        return logits if bias is None else logits.add_(bias)
+    def logits(self, hidden: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens; into `out` (B, V) if given."""
+        vocabulary = self._weights.vocabulary
+        if hidden.is_cpu or bias is None:
+            logits = vocabulary(hidden).float()
+            logits = logits if bias is None else logits.add_(bias)
+        elif out is not None and hidden.dtype == out.dtype:
+            return torch.addmm(bias, hidden, vocabulary.weight.t(), out=out)
+        else:  # with the bias in one operation instead of two
+            logits = F.linear(hidden, vocabulary.weight, bias)
+        if out is None:
+            return logits.float()
+        return out.copy_(logits)
 
     def drop_row(self, row: int) -> None:
         """Forget a finished row: the last one takes its place. Copies one row, so that the others stay contiguous."""
         last = self.rows - 1
         if row != last:
-            for cache, (cross_k, cross_v) in zip(self._cache, self._cross, strict=True):
-                cache[:, row, :, : self.position] = cache[:, last, :, : self.position]
+            for cache, (cross_k, cross_v) in zip(self._caches, self._cross, strict=True):
+                cache.move(row, last, self.position)
                 cross_k[row] = cross_k[last]
                 cross_v[row] = cross_v[last]
         self.rows = last

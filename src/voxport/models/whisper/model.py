@@ -19,6 +19,7 @@ from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
 from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
+from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
@@ -91,7 +92,8 @@ class WhisperModel:
         self.tokenizer = tokenizer
         self._torch_device = device.torch_device
         self._torch_dtype = getattr(torch, dtype)
-        self._weights = DecoderWeights(net)
+        self._weights = DecoderWeights(net, device.fused(dtype))
+        self._step = device.compile(GraphStep(net)) if device.graph else None
         self._extractor = LogMelExtractor(net.dims.n_mels)
         supports = {"timestamps", "no_speech"}
         if tokenizer.multilingual:
@@ -209,6 +211,8 @@ class WhisperModel:
 
     def start(self, encoded: EncodedWindows, max_length: int) -> DecoderState:
         """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included."""
+        if self._step is not None:
+            return GraphDecoderState(self._weights, encoded.hidden, max_length, self._step)
         return DecoderState(self._weights, encoded.hidden, max_length, self.device.bucket)
 
     # Decoding --------------------------------------------------------------------------------------------------------
