@@ -169,6 +169,7 @@ def test_without_an_npu_the_reason_is_the_devices_own(monkeypatch: pytest.Monkey
 
 def test_with_cuda_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(DeviceError, match="redirected already"), cuda_as_npu():
         pass
     monkeypatch.setattr(torch.version, "cuda", "12.8")

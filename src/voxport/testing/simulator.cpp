@@ -1325,20 +1325,22 @@ void register_all() {
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const auto& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findSchema(name);
-    if (name.name.rfind("aten::", 0) != 0 || !op.has_value() || !op->hasKernelForDispatchKey(c10::DispatchKey::CPU) ||
-        op->hasKernelForDispatchKey(kNpuKey)) {
+    if (name.name.rfind("aten::", 0) != 0 || !op.has_value()) {
       continue;
     }
     const std::string base = name.name.substr(6);
-    if (is_foreign("aten", base)) {
+    const std::string full = name.overload_name.empty() ? base : base + "." + name.overload_name;
+    const bool has_kernel = op->hasKernelForDispatchKey(kNpuKey);
+    if (!has_kernel && (!op->hasKernelForDispatchKey(c10::DispatchKey::CPU) || is_foreign("aten", base))) {
       continue;
     }
-    const std::string full = name.overload_name.empty() ? base : base + "." + name.overload_name;
-    // torch 2.9 has no way from autograd to a kernel that came later, where an operation has no gradient.
+    // torch 2.9 has no way from autograd to a kernel of ours, where an operation has no gradient.
     if (!op->hasComputedKernelForDispatchKey(c10::DispatchKey::AutogradPrivateUse1)) {
       gradients->impl(full.c_str(), torch::CppFunction::makeFallthrough());
     }
-    library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+    if (!has_kernel) {
+      library->impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
+    }
   }
 }
 
@@ -1401,6 +1403,11 @@ TORCH_LIBRARY(npu, m) {
 TORCH_LIBRARY_IMPL(npu, CPU, m) {
   m.impl("npu_add_layer_norm", &npu_add_layer_norm);
   m.impl("npu_ffn", &npu_ffn);
+}
+
+TORCH_LIBRARY_IMPL(npu, AutogradPrivateUse1, m) {
+  m.impl("npu_add_layer_norm", torch::CppFunction::makeFallthrough());
+  m.impl("npu_ffn", torch::CppFunction::makeFallthrough());
 }
 
 // torch would resolve lazy conjugation and negation by a copy, which ends here again, without an end.
