@@ -274,7 +274,7 @@ def test_tensors_hand_out_no_cuda_memory(cuda: None) -> None:
     assert not hasattr(torch.ones(1).cuda(), "__cuda_array_interface__")
 
 
-@pytest.mark.filterwarnings("ignore:The argument 'device' of Tensor.pin_memory:DeprecationWarning")  # torch 2.9's own
+@pytest.mark.filterwarnings("ignore:The argument 'device' of Tensor:DeprecationWarning")  # torch 2.9's own
 def test_pinned_memory(cuda: None) -> None:
     assert torch.ones(1).pin_memory().is_pinned()
     assert torch.ones(1, pin_memory=True).is_pinned()

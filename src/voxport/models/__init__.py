@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voxport.models.hub.progress import Progress
     from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment
 
-__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model", "load_models"]
+__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model", "load_models", "model_family"]
 
 FAMILIES: dict[str, str] = {
     "lasr_ctc": "voxport.models.lasr:LasrModel",
@@ -201,7 +201,7 @@ def load_models(
     resolved = hub.resolve(name, source=source, offline=offline, progress=progress)
     import_torch()
     set_threads(threads)
-    family = _family(resolved.path)
+    family = model_family(resolved.path)
     module, _, attribute = FAMILIES[family].partition(":")
     loader = getattr(import_module(module), attribute)
     models: list[ASRModel] = []
@@ -225,8 +225,8 @@ def load_models(
     return models
 
 
-def _family(folder: Path) -> str:
-    """The model type that config.json names.
+def model_family(folder: Path) -> str:
+    """The model type that the config.json of a folder names, one of `FAMILIES`.
 
     Raises:
         ModelFormatError: there is none, or voxport does not know it.
