@@ -42,6 +42,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
         if error is not None:
             pytest.skip(f"no {request.param}: {error.message}")
         yield found
+        found.set_precision("default")
+        if found.simulated:  # strict switches it on, and nothing switches it off on a real one
+            torch.npu.use_compatible_impl(False)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import voxport
 from lasr_folders import small_folder
 from simulated_npu import activate_or_skip
 from voxport import testing
-from voxport.devices import npu_fused
+from voxport.devices import get_device, npu_fused
 from voxport.errors import DeviceError, UnsupportedOptionError
 from voxport.testing import faults
 from voxport.types import DecodingOptions
@@ -37,6 +37,8 @@ def _simulated() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(testing.ENVIRONMENT, "npu:2")
         yield
+        get_device("npu").set_precision("default")
+        torch.npu.use_compatible_impl(False)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")

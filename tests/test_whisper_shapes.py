@@ -181,11 +181,13 @@ def run_steps(device: str, timestamps: bool) -> int:
     bias = rules.bias(torch.device(device), torch.float32)
     with NoHostSynchronisation(), torch.inference_mode():
         last = state.advance(prompt)[:, -1]
-        for _ in range(6):
-            tokens, score = chooser.choose(state.logits(last, bias))
-            assert tokens.shape == score.best.shape == (3,)
-            assert chooser.logprobs([score, score]).shape == (2, 3)
-            last = state.advance(tokens[:, None])[:, -1]
+        for _ in range(2):
+            steps = chooser.begin(3)
+            for index in range(3):
+                tokens = chooser.choose(state.logits(last, bias, steps.room(index)), steps, index)
+                assert tokens.shape == (3,)
+                last = state.advance(tokens[:, None])[:, -1]
+            assert steps.tokens.shape == chooser.logprobs(steps).shape == (3, 3)
     return state.position
 
 

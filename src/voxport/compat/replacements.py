@@ -356,7 +356,8 @@ def _without_cuda_times(make: Callable[..., None]) -> Callable[..., None]:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("use_device") == "cuda" or kwargs.get("use_cuda"):
             warnings.warn("cuda_as_npu records no times of the NPU: torch_npu.profiler does", stacklevel=2)
-            kwargs.update(use_device=None, use_cuda=False)
+            # use_cuda is gone from torch 2.15 on.
+            kwargs = {**kwargs, "use_device": None} | ({"use_cuda": False} if "use_cuda" in kwargs else {})
         make(self, *args, **kwargs)
 
     return init
