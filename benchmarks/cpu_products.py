@@ -98,7 +98,7 @@ def depthwise_convolutions(frames: int, dtype: torch.dtype) -> tuple[Product, Pr
     def plain() -> torch.Tensor:
         return F.conv1d(F.pad(x.transpose(1, 2), padding), weight, groups=MEDASR.width).transpose(1, 2)
 
-    return plain, lambda: module._depthwise(x)
+    return plain, lambda: module.depthwise(x)
 
 
 def step_products(height: int, width: int, rows: int) -> tuple[Product, Product]:

@@ -299,7 +299,7 @@ def saturate(monkeypatch: pytest.MonkeyPatch) -> None:
         return wrapped
 
     monkeypatch.setattr(net, "linear", saturated(net.linear))
-    monkeypatch.setattr(net.Convolution, "_depthwise", saturated(net.Convolution._depthwise))
+    monkeypatch.setattr(net.Convolution, "depthwise", saturated(net.Convolution.depthwise))
     original = torch.Tensor.to
 
     def to(self: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:

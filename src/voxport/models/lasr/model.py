@@ -21,6 +21,8 @@ from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
 from voxport.models.lasr.checkpoint import blank_token, dimensions, load_network
 from voxport.models.lasr.ranges import RangeWatch
+from voxport.models.lasr.stages import lasr_stages
+from voxport.models.stages import Stage, Tabled, parameters
 from voxport.tokenizer.lasr import WORD_START, LasrTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
@@ -61,7 +63,7 @@ class EncodedFrames:
         return len(self.frames)
 
 
-class LasrModel:
+class LasrModel(Tabled):
     """MedASR, or another checkpoint of its kind, in the published layout.
 
     Use `from_folder`, or `voxport.load_model`.
@@ -218,6 +220,27 @@ class LasrModel:
             )
         if options.max_tokens is not None:
             raise UnsupportedOptionError(f"{self.name} has a token for each frame: there is no limit to set")
+
+    # Looking into it -------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[Stage]:
+        """The network as a table, see `voxport.models.stages`."""
+        return lasr_stages(self.net)
+
+    def parameter(self, path: str) -> dict[str, Tensor]:
+        """Parameters of the module at a published path."""
+        return parameters(self.net, path)
+
+    def given(self, features: LasrFeatures, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
+        """What the table starts from: "features" (B, mel frames, n_mels), in the stream's dtype.
+
+        Raises:
+            UsageError: the windows are not of one length.
+        """
+        if min(features.frames, default=0) != features.mel.shape[1]:
+            raise UsageError("a look into MedASR takes windows of one length, without padding")
+        stream = self.net.encoder.out_norm.weight.dtype
+        return {"features": torch.from_numpy(features.mel).to(self.device.torch_device, stream)}
 
     # Windows that are joined -----------------------------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ class Attention(nn.Module):
             watch.look(f"{name}.qkv", qkv)
         parts = qkv.view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
         # Contiguous heads: attention reads each key once for every block of queries.
-        q, k = _rotate(parts[:2], rotation).unbind(0)
+        q, k = rotate(parts[:2], rotation).unbind(0)
         v = parts[2].contiguous()
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(B, T, D)
         out = linear(attended, self.o_proj.weight, self.o_proj.bias)
@@ -176,7 +176,7 @@ class Attention(nn.Module):
         return out
 
 
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary positions: each pair of numbers (i, i + d/2) of x (..., T, d) turned by its angle, in a new tensor."""
     cos, sin = rotation
     half = x.shape[-1] // 2
@@ -210,7 +210,7 @@ class Convolution(nn.Module):
         gated = F.glu(doubled, dim=-1)
         if valid is not None:
             gated = gated.masked_fill(~valid, 0.0)
-        filtered = self._depthwise(gated)
+        filtered = self.depthwise(gated)
         norm = self.norm
         normed = F.batch_norm(
             filtered.reshape(-1, x.shape[2]).to(norm.weight.dtype),
@@ -229,7 +229,7 @@ class Convolution(nn.Module):
             watch.look(f"{name}.pointwise_conv2", out)
         return out
 
-    def _depthwise(self, x: Tensor) -> Tensor:
+    def depthwise(self, x: Tensor) -> Tensor:
         """Each channel of x (B, T, D) with its own filter, as long as x: an even kernel looks one frame further ahead
         than back (``padding="same"``)."""
         weight, bias = self.depthwise_conv.weight, self.depthwise_conv.bias
@@ -272,7 +272,7 @@ class Block(nn.Module):
         """x (B, T, D) in the stream's dtype, `dtype` to compute in."""
         mask = None if valid is None else valid.transpose(1, 2).unsqueeze(1)
         branch = self.feed_forward1(self.norm_feed_forward1(x).to(dtype), f"{self.name}.feed_forward1", watch)
-        x = _weighted(x, branch, self.ffn_residual)
+        x = weighted(x, branch, self.ffn_residual)
         normed = self.norm_self_att(x).to(dtype)
         if valid is not None:
             # The mask gives padding the weight 0, and 0 times what may have overflowed there is NaN.
@@ -280,14 +280,14 @@ class Block(nn.Module):
         branch = self.self_attn(normed, rotation, mask, f"{self.name}.self_attn", watch)
         x = x + branch
         branch = self.conv(self.norm_conv(x).to(dtype), valid, f"{self.name}.conv", watch)
-        x = _weighted(x, branch, self.conv_residual)
+        x = weighted(x, branch, self.conv_residual)
         branch = self.feed_forward2(self.norm_feed_forward2(x).to(dtype), f"{self.name}.feed_forward2", watch)
-        x = _weighted(x, branch, self.ffn_residual)
+        x = weighted(x, branch, self.ffn_residual)
         out: Tensor = self.norm_out(x)
         return out
 
 
-def _weighted(stream: Tensor, branch: Tensor, weights: tuple[float, float]) -> Tensor:
+def weighted(stream: Tensor, branch: Tensor, weights: tuple[float, float]) -> Tensor:
     return (stream * weights[0]).add_(branch, alpha=weights[1])
 
 
@@ -305,13 +305,13 @@ class Encoder(nn.Module):
     def forward(self, mel: Tensor, valid: Tensor | None, watch: RangeWatch | None) -> Tensor:
         """mel (B, mel frames, n_mels) in the stream's dtype, valid (B, T, 1) -> (B, T, D)."""
         x = self.subsampler(mel)
-        rotation = self._rotation(x.shape[1], x.device)
+        rotation = self.rotation(x.shape[1], x.device)
         for layer in self.layers:
             x = layer(x, self.compute_dtype, rotation, valid, watch)
         out: Tensor = self.out_norm(x)
         return out
 
-    def _rotation(self, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def rotation(self, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the angles, each (T, d / 2); computed in float32 as published."""
         angles = torch.arange(frames, dtype=torch.float32, device=device)[:, None] * rotary_speeds(self.dims, device)
         return angles.cos().to(self.compute_dtype), angles.sin().to(self.compute_dtype)

@@ -6,22 +6,26 @@ that logits can be looked at between the network and the words.
 
 from __future__ import annotations
 
+import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
 from voxport.models.identity import model_identity
+from voxport.models.lasr.stages import lasr_topology
+from voxport.models.reference.hooks import Point, capture
 from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
+from voxport.models.stages import Stage, parameters
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from voxport.devices import Device
@@ -219,6 +223,38 @@ class ReferenceLasr:
         logits: FloatArray = encoded.logits.float().cpu().numpy()
         return logits
 
+    # Looking into it -------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[Stage]:
+        """The table of our own network's stages; linear layers and layer norms can be computed alone."""
+        table = lasr_topology(self.model.config.encoder_config.num_hidden_layers)
+        return [replace(stage, compute=self._computation(stage)) for stage in table]
+
+    def given(self, features: Any, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
+        """What the published model is given."""
+        return {"features": torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)}
+
+    def capture(
+        self, names: Collection[str], features: Any, tokens: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        """As `voxport.models.stages.Inspectable.capture`, by hooks on the published modules."""
+
+        def forward() -> Tensor:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Using padding='same' with even kernel lengths")
+                logits: Tensor = self.model(input_features=self.given(features, tokens)["features"]).logits
+            return logits
+
+        return capture(self.model, {name: _point(name) for name in names}, names, forward)
+
+    def parameter(self, path: str) -> dict[str, Tensor]:
+        """As `voxport.models.stages.Inspectable.parameter`."""
+        return parameters(self.model, path)
+
+    def _computation(self, stage: Stage) -> Callable[..., Tensor] | None:
+        module = self.model.get_submodule(stage.name) if stage.kind in ("linear", "norm") else None
+        return module if isinstance(module, (nn.Linear, nn.LayerNorm)) else None
+
     # Decoding --------------------------------------------------------------------------------------------------------
 
     def _output_frames(self, frames: int) -> int:
@@ -242,6 +278,34 @@ class ReferenceLasr:
             # It leaves out its padding token, which is another here: a blank would become part of the text.
             text = self.tokenizer.decode(list(tokens), skip_special_tokens=True, group_tokens=False)
         return text
+
+
+_BEHIND = {  # who reads the stream behind an addition
+    "feed_forward1.residual": "norm_self_att",
+    "self_attn.residual": "norm_conv",
+    "conv.residual": "norm_feed_forward2",
+    "feed_forward2.residual": "norm_out",
+}
+
+
+def _point(name: str) -> Point:
+    """Where a stage's result is met in the published model."""
+    if name == "ctc_head":  # its layout is not the same in all versions
+        return Point("", "logits")
+    if name.startswith("encoder.subsampler.conv"):
+        return Point(name, channels_last=True)
+    layer, _, rest = re.sub(r"(layers\.\d+)\.", r"\1/", name).partition("/")
+    if rest in _BEHIND:
+        return Point(f"{layer}.{_BEHIND[rest]}", "input")
+    if rest == "self_attn":
+        return Point(f"{name}.o_proj", "input")
+    if rest.startswith("feed_forward") and rest.endswith(".activation_fn"):
+        return Point(f"{name.removesuffix('.activation_fn')}.linear2", "input")
+    if rest == "conv.glu":
+        return Point(f"{layer}.conv.depthwise_conv", "input", channels_last=True)
+    if rest == "conv.activation_fn":
+        return Point(f"{layer}.conv.pointwise_conv2", "input", channels_last=True)
+    return Point(name, channels_last=rest.startswith("conv."))
 
 
 def _mask(frames: Sequence[int], length: int, device: torch.device) -> Tensor:

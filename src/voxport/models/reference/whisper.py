@@ -11,7 +11,7 @@ believes to see, and its tokens are wrong without an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +22,14 @@ from voxport.decoding.repetition import compression_ratio
 from voxport.decoding.whisper_segments import split_segments
 from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
 from voxport.models.identity import model_identity
+from voxport.models.reference.hooks import Point, capture
 from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
+from voxport.models.stages import Stage, parameters
+from voxport.models.whisper.stages import whisper_topology
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from voxport.devices import Device
@@ -229,6 +232,42 @@ class ReferenceWhisper:
             logits: FloatArray = self._forward(encoded, torch.tensor(tokens, device=self._torch_device)).cpu().numpy()
         return logits
 
+    # Looking into it -------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[Stage]:
+        """The table of our own network's stages; linear layers and norms can be computed alone."""
+        config = self.model.config
+        table = whisper_topology(config.encoder_layers, config.decoder_layers)
+        return [replace(stage, compute=self._computation(stage)) for stage in table]
+
+    def given(self, features: Any, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
+        """What the published model is given."""
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        return {"features": mel, "tokens": torch.tensor(tokens or [[]], device=self._torch_device)}
+
+    def capture(
+        self, names: Collection[str], features: Any, tokens: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        """As `voxport.models.stages.Inspectable.capture`, by hooks on the published modules."""
+
+        def forward() -> Tensor:
+            given = self.given(features, tokens)
+            output = self.model(given["features"], decoder_input_ids=given["tokens"], use_cache=False)
+            logits: Tensor = output.logits
+            return logits
+
+        return capture(self.model, {name: _point(name) for name in names}, names, forward)
+
+    def parameter(self, path: str) -> dict[str, Tensor]:
+        """As `voxport.models.stages.Inspectable.parameter`."""
+        return parameters(self.model, path)
+
+    def _computation(self, stage: Stage) -> Callable[..., Tensor] | None:
+        if stage.kind not in ("linear", "norm"):
+            return None
+        module: Callable[..., Tensor] = self.model.get_submodule(stage.name)
+        return module
+
     # Decoding --------------------------------------------------------------------------------------------------------
 
     def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
@@ -380,6 +419,24 @@ def _language_names(tokenizer: Any) -> list[str]:
     end = min(tokenizer.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate"))
     names: list[str] = tokenizer.convert_ids_to_tokens(list(range(first, end)))
     return names
+
+
+def _point(name: str) -> Point:
+    """Where a stage's result is met in the published model."""
+    layer = name.rpartition(".encoder_attn" if ".encoder_attn" in name else ".self_attn")[0]
+    if name == "model.encoder.embed_positions":
+        return Point("model.encoder.layers.0", "input")
+    if name == "model.decoder.embed_tokens":
+        return Point("model.decoder.layers.0", "input")
+    if name.endswith("self_attn.residual") and ".decoder." in name:
+        return Point(f"{layer}.encoder_attn_layer_norm", "input")
+    if name.endswith(".residual"):
+        return Point(f"{layer}.final_layer_norm", "input")
+    if name.endswith((".self_attn", ".encoder_attn")):
+        return Point(f"{name}.out_proj", "input")
+    if name.endswith(".activation_fn"):
+        return Point(f"{name.removesuffix('.activation_fn')}.fc2", "input")
+    return Point(name)
 
 
 def _encoder_output(encoded: Any) -> Any:

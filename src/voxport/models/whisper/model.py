@@ -17,9 +17,11 @@ from voxport.errors import AudioError, UnsupportedOptionError
 from voxport.features.whisper import LogMelExtractor
 from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
+from voxport.models.stages import Stage, Tabled, parameters
 from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
+from voxport.models.whisper.stages import whisper_stages
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
 
@@ -63,7 +65,7 @@ class EncodedWindows:
         return EncodedWindows(self.hidden[list(rows)], tuple(self.durations[row] for row in rows))
 
 
-class WhisperModel:
+class WhisperModel(Tabled):
     """Any Whisper checkpoint in the published layout, from tiny to large-v3-turbo, fine-tuned or distilled.
 
     Use `from_folder`, or `voxport.load_model`.
@@ -214,6 +216,21 @@ class WhisperModel:
         if self._step is not None:
             return GraphDecoderState(self._weights, encoded.hidden, max_length, self._step)
         return DecoderState(self._weights, encoded.hidden, max_length, self.device.bucket)
+
+    # Looking into it -------------------------------------------------------------------------------------------------
+
+    def stages(self) -> list[Stage]:
+        """The network as a table, see `voxport.models.stages`."""
+        return whisper_stages(self.net)
+
+    def parameter(self, path: str) -> dict[str, Tensor]:
+        """Parameters of the module at a published path."""
+        return parameters(self.net, path)
+
+    def given(self, features: WhisperFeatures, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
+        """What the table starts from: "features" (B, n_mels, 3000) and "tokens" (B, n)."""
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        return {"features": mel, "tokens": torch.tensor(tokens or [[]], device=self._torch_device)}
 
     # Decoding --------------------------------------------------------------------------------------------------------
 
