@@ -1,4 +1,6 @@
-"""How far two arrays of numbers are apart, under the names that the field uses. numpy only; sums are float64.
+"""How far two arrays of numbers are apart, under the names that the field uses. numpy only.
+
+Elements are float32, and so are the sums over PIECE of them; the sums over pieces are float64.
 
 r is the reference's value, c the candidate's, d = c - r; sums and means run over all elements unless said otherwise.
 Elements that are not finite on either side are counted (`non_finite`) and left out of everything else.
@@ -30,8 +32,8 @@ DEFINITIONS: dict[str, str] = {
     "mean_abs": "mean |d| (MAE)",
     "rmse": "sqrt(mean d^2)",
     "relative_l2": f"sqrt(sum d^2 / (sum r^2 + {EPSILON:g})); no element that is near 0 can blow it up",
-    "cosine": f"sum(c r) / (sqrt(sum c^2 sum r^2) + {EPSILON:g}); blind to a common factor, and .9999 coexists with "
-    "other words",
+    "cosine": "sum(c r) / sqrt(sum c^2 sum r^2), 1 of two zeros, 0 of one; blind to a common factor, and .9999 "
+    "coexists with other words",
     "mean_relative": f"mean of |d| / |r| over elements with |r| > {SMALL:g} (MAPE as a fraction); grows without bound "
     "where r is near 0",
     "max_relative": f"max of |d| / |r| over elements with |r| > {SMALL:g}",
@@ -52,7 +54,7 @@ DEFINITIONS: dict[str, str] = {
     "wer": "word edit distance of the candidate's text against the reference's / its words, lower case, no punctuation",
     "cer": "as wer, by character",
 }
-"""Name -> definition; computed in float64 from float32 values."""
+"""Name -> definition."""
 
 SMALL_VALUES = {"float32": 2.0**-14, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Below it an element's relative error is taken of this value, by dtype (msprobe's)."""
@@ -62,6 +64,10 @@ CANN = {"float32": (2.0**-10, 2.0**-16, 0.01), "float16": (2.0**-9, 2.0**-9, 0.1
 """rtol, atol and floor of CANN's operator standard (ops_precision_standard, 2026), by dtype."""
 
 MANTISSA = {"float32": 23, "float16": 10, "bfloat16": 7}
+
+
+PIECE = 1 << 15
+"""Elements that are worked on at once: they stay in a processor's cache."""
 
 
 @dataclass
@@ -82,7 +88,7 @@ class Sums:
     sum_squares: float = 0.0
     reference_squares: float = 0.0
     candidate_squares: float = 0.0
-    products: float = 0.0
+    excess: float = 0.0  # sum of (c - r) (c + r)
     sum_relative: float = 0.0
     relatives: int = 0
     matched: int = 0
@@ -97,43 +103,58 @@ class Sums:
         """
         if candidate.shape != reference.shape:
             raise ValueError(f"shapes differ: {candidate.shape} and {reference.shape}")
-        piece = 1 << 20
-        c, r = candidate.reshape(-1), reference.reshape(-1)
-        for begin in range(0, c.size, piece):
-            self._add(c[begin : begin + piece].astype(np.float64), r[begin : begin + piece].astype(np.float64))
+        c = np.ascontiguousarray(candidate, dtype=np.float32).reshape(-1)
+        r = np.ascontiguousarray(reference, dtype=np.float32).reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for begin in range(0, c.size, PIECE):
+                self._add(c[begin : begin + PIECE], r[begin : begin + PIECE])
         return self
 
-    def _add(self, c: NDArray[np.float64], r: NDArray[np.float64]) -> None:
-        finite = np.isfinite(c) & np.isfinite(r)
-        self.non_finite += int(c.size - np.count_nonzero(finite))
-        if not finite.all():
+    def _add(self, c: NDArray[np.float32], r: NDArray[np.float32]) -> None:
+        candidate_squares, reference_squares = _dot(c, c), _dot(r, r)
+        if not math.isfinite(candidate_squares + reference_squares):
+            finite = np.isfinite(c) & np.isfinite(r)
+            self.non_finite += int(c.size - np.count_nonzero(finite))
             c, r = c[finite], r[finite]
+            candidate_squares, reference_squares = _dot(c, c), _dot(r, r)
         if not c.size:
             return
-        d = np.abs(c - r)
-        size = np.abs(r)
         self.count += c.size
-        self.max_abs = max(self.max_abs, float(d.max()))
-        self.max_magnitude = max(self.max_magnitude, float(np.abs(c).max()))
-        self.sum_abs += float(d.sum())
-        self.sum_squares += float(d @ d)
-        self.reference_squares += float(r @ r)
-        self.candidate_squares += float(c @ c)
-        self.products += float(c @ r)
+        self.candidate_squares += candidate_squares
+        self.reference_squares += reference_squares
+        self.max_magnitude = max(self.max_magnitude, float(c.max()), -float(c.min()))
+        size = np.abs(r)
         large = size > SMALL
-        if large.any():
-            relative = d[large] / size[large]
-            self.sum_relative += float(relative.sum())
-            self.relatives += int(relative.size)
+        relatives = int(np.count_nonzero(large))
+        self.relatives += relatives
+        d = c - r
+        self.excess += _dot(d, c + r)
+        np.abs(d, out=d)
+        largest = float(d.max())
+        if largest == 0.0:
+            self.matched += c.size
+            return
+        self.max_abs = max(self.max_abs, largest)
+        self.sum_abs += float(d.sum(dtype=np.float64))
+        self.sum_squares += _dot(d, d)
+        self._add_shares(d, size, largest)
+        if relatives:
+            relative = np.divide(d, size, out=np.zeros_like(d), where=large)
+            self.sum_relative += float(relative.sum(dtype=np.float64))
             self.max_relative = max(self.max_relative, float(relative.max()))
+
+    def _add_shares(self, d: NDArray[np.float32], size: NDArray[np.float32], largest: float) -> None:
+        """How many elements are beyond limits; d = |c - r|, size = |r|."""
         rtol, atol, floor = CANN[self.dtype]
-        self.matched += int(np.count_nonzero(d <= atol + rtol * size))
-        _, exponent = np.frexp(size)
-        last_place = np.ldexp(1.0, exponent - 1 - MANTISSA[self.dtype])
-        self.beyond += int(np.count_nonzero(d > np.maximum(floor, 32 * last_place)))
-        floored = d / np.maximum(size, SMALL_VALUES[self.dtype])
+        self.matched += int(np.count_nonzero(d <= np.float32(atol) + np.float32(rtol) * size))
+        if largest > floor:
+            _, exponent = np.frexp(size)
+            last_place = np.ldexp(np.float32(1.0), exponent - 1 - MANTISSA[self.dtype])
+            self.beyond += int(np.count_nonzero(d > np.maximum(np.float32(floor), 32 * last_place)))
+        floored = d / np.maximum(size, np.float32(SMALL_VALUES[self.dtype]))
         for limit in self.over:
-            self.over[limit] += int(np.count_nonzero(floored > limit))
+            if largest / SMALL_VALUES[self.dtype] > limit:
+                self.over[limit] += int(np.count_nonzero(floored > limit))
 
     def metrics(self) -> dict[str, float]:
         """By the names of `DEFINITIONS`; those of no element at all are NaN."""
@@ -148,14 +169,12 @@ class Sums:
                 "cann_beyond",
             )
             return {**dict.fromkeys((*names, *shares), math.nan), "non_finite": float(self.non_finite)}
-        norms = math.sqrt(self.candidate_squares) * math.sqrt(self.reference_squares)
-        identical = self.sum_squares == 0
         return {
             "max_abs": self.max_abs,
             "mean_abs": self.sum_abs / self.count,
             "rmse": math.sqrt(self.sum_squares / self.count),
             "relative_l2": math.sqrt(self.sum_squares / (self.reference_squares + EPSILON)),
-            "cosine": 1.0 if identical else self.products / (norms + EPSILON),
+            "cosine": self._cosine(),
             "mean_relative": self.sum_relative / self.relatives if self.relatives else 0.0,
             "max_relative": self.max_relative,
             "over_hundredth": self.over[1e-2] / self.count,
@@ -166,6 +185,20 @@ class Sums:
             "max_magnitude": self.max_magnitude,
             "non_finite": float(self.non_finite),
         }
+
+    def _cosine(self) -> float:
+        """By the law of cosines, so that what is nearly 1 keeps its digits."""
+        ours, theirs = math.sqrt(self.candidate_squares), math.sqrt(self.reference_squares)
+        if self.sum_squares == 0:
+            return 1.0
+        if not ours or not theirs:
+            return 0.0
+        longer = self.excess / (ours + theirs)
+        return 1.0 - (self.sum_squares - longer * longer) / (2 * ours * theirs)
+
+
+def _dot(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    return float(x @ y)
 
 
 def distance(candidate: Array, reference: Array, dtype: str = "float32") -> dict[str, float]:

@@ -35,6 +35,7 @@ class Stage:
         compute: results of those -> its own. Shapes (B, T, ...); None where this engine can't compute it alone.
         kind: "linear", "norm", "convolution", "attention", "activation", "gate", "residual", or "embedding".
         module: path of the module that holds its parameters, None = it has none.
+        heads: of attention, else 0.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stage:
     compute: Callable[..., Tensor] | None
     kind: str
     module: str | None = None
+    heads: int = 0
 
 
 @runtime_checkable

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from voxport.models.lasr.net import Block, Lasr
 
 
-def lasr_topology(layers: int) -> list[Stage]:
+def lasr_topology(layers: int, heads: int) -> list[Stage]:
     """The table without its computations: from "features" (B, mel frames, n_mels) to "ctc_head", the logits."""
     subsampler = "encoder.subsampler"
     rows = [
@@ -36,7 +35,7 @@ def lasr_topology(layers: int) -> list[Stage]:
     ]
     stream = f"{subsampler}.dense_1"
     for index in range(layers):
-        rows += _block(f"encoder.layers.{index}", stream)
+        rows += _block(f"encoder.layers.{index}", stream, heads)
         stream = f"encoder.layers.{index}.norm_out"
     rows.append(_with_parameters("encoder.out_norm", stream, "norm"))
     rows.append(_with_parameters("ctc_head", "encoder.out_norm", "linear"))
@@ -45,7 +44,9 @@ def lasr_topology(layers: int) -> list[Stage]:
 
 def lasr_stages(net: Lasr) -> list[Stage]:
     """The table computed with a network's parameters."""
-    return [replace(stage, compute=_computation(stage, net)) for stage in lasr_topology(net.dims.layers)]
+    return [
+        replace(stage, compute=_computation(stage, net)) for stage in lasr_topology(net.dims.layers, net.dims.heads)
+    ]
 
 
 def _computation(stage: Stage, net: Lasr) -> Callable[..., Tensor]:
@@ -92,9 +93,8 @@ def _batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
 
 
 def _attend(net: Lasr, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    B, T, _ = q.shape
-    q, k, v = (x.reshape(B, T, net.dims.heads, -1).transpose(1, 2) for x in (q, k, v))
-    q, k = rotate(torch.stack([q, k]), net.encoder.rotation(T, q.device)).unbind(0)
+    q, k, v = (x.reshape(*x.shape[:2], net.dims.heads, -1).transpose(1, 2) for x in (q, k, v))
+    q, k = (rotate(x[None], net.encoder.rotation(x.shape[2], x.device))[0] for x in (q, k))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
@@ -106,14 +106,14 @@ def _residual(name: str, net: Lasr) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda x, y: weighted(x, y, weights)
 
 
-def _block(name: str, stream: str) -> list[Stage]:
+def _block(name: str, stream: str, heads: int) -> list[Stage]:
     attention, conv = f"{name}.self_attn", f"{name}.conv"
     projections = tuple(f"{attention}.{which}_proj" for which in "qkv")
     return [
         *_feed_forward(name, 1, stream),
         _with_parameters(f"{name}.norm_self_att", f"{name}.feed_forward1.residual", "norm"),
         *(_with_parameters(projection, f"{name}.norm_self_att", "linear") for projection in projections),
-        Stage(attention, projections, None, "attention"),
+        Stage(attention, projections, None, "attention", heads=heads),
         _with_parameters(f"{attention}.o_proj", attention, "linear"),
         Stage(f"{attention}.residual", (f"{name}.feed_forward1.residual", f"{attention}.o_proj"), None, "residual"),
         _with_parameters(f"{name}.norm_conv", f"{attention}.residual", "norm"),

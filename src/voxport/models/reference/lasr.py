@@ -227,7 +227,8 @@ class ReferenceLasr:
 
     def stages(self) -> list[Stage]:
         """The table of our own network's stages; linear layers and layer norms can be computed alone."""
-        table = lasr_topology(self.model.config.encoder_config.num_hidden_layers)
+        config = self.model.config.encoder_config
+        table = lasr_topology(config.num_hidden_layers, config.num_attention_heads)
         return [replace(stage, compute=self._computation(stage)) for stage in table]
 
     def given(self, features: Any, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
@@ -252,7 +253,9 @@ class ReferenceLasr:
         return parameters(self.model, path)
 
     def _computation(self, stage: Stage) -> Callable[..., Tensor] | None:
-        module = self.model.get_submodule(stage.name) if stage.kind in ("linear", "norm") else None
+        module: Any = self.model.get_submodule(stage.name) if stage.kind in ("linear", "norm") else None
+        if stage.name.endswith("subsampler.dense_1"):
+            return lambda x: module(x.relu())
         return module if isinstance(module, (nn.Linear, nn.LayerNorm)) else None
 
     # Decoding --------------------------------------------------------------------------------------------------------

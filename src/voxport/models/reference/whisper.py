@@ -237,7 +237,9 @@ class ReferenceWhisper:
     def stages(self) -> list[Stage]:
         """The table of our own network's stages; linear layers and norms can be computed alone."""
         config = self.model.config
-        table = whisper_topology(config.encoder_layers, config.decoder_layers)
+        table = whisper_topology(
+            config.encoder_layers, config.encoder_attention_heads, config.decoder_layers, config.decoder_attention_heads
+        )
         return [replace(stage, compute=self._computation(stage)) for stage in table]
 
     def given(self, features: Any, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:

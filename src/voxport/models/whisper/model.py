@@ -211,6 +211,10 @@ class WhisperModel(Tabled):
                 hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}",
             )
 
+    def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
+        """What the decoder starts with."""
+        return list(self.tokenizer.sot_sequence(language, task, timestamps))
+
     def start(self, encoded: EncodedWindows, max_length: int) -> DecoderState:
         """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included."""
         if self._step is not None:

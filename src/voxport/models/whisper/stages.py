@@ -6,7 +6,7 @@ Shapes: B windows, T positions, D width.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import nn
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from voxport.models.whisper.net import Attention, Whisper
+    from voxport.models.whisper.net import Whisper
 
 ENCODED = "model.encoder.layer_norm"
 
 
-def whisper_topology(encoder_layers: int, decoder_layers: int) -> list[Stage]:
+def whisper_topology(encoder_layers: int, encoder_heads: int, decoder_layers: int, decoder_heads: int) -> list[Stage]:
     """The table without its computations: from "features" and "tokens" to "proj_out", the logits."""
     rows = [
         _with_parameters("model.encoder.conv1", "features", "convolution"),
@@ -34,7 +34,7 @@ def whisper_topology(encoder_layers: int, decoder_layers: int) -> list[Stage]:
     stream = "model.encoder.embed_positions"
     for index in range(encoder_layers):
         name = f"model.encoder.layers.{index}"
-        rows += _self_attention(name, stream)
+        rows += _self_attention(name, stream, encoder_heads)
         rows += _feed_forward(name, f"{name}.self_attn.residual")
         stream = name
     rows.append(_with_parameters(ENCODED, stream, "norm"))
@@ -43,9 +43,9 @@ def whisper_topology(encoder_layers: int, decoder_layers: int) -> list[Stage]:
     for index in range(decoder_layers):
         name = f"model.decoder.layers.{index}"
         cross = f"{name}.encoder_attn"
-        rows += _self_attention(name, stream)
+        rows += _self_attention(name, stream, decoder_heads)
         rows.append(_with_parameters(f"{cross}_layer_norm", f"{name}.self_attn.residual", "norm"))
-        rows += _attention(cross, f"{cross}_layer_norm", ENCODED)
+        rows += _attention(cross, f"{cross}_layer_norm", ENCODED, decoder_heads)
         rows.append(_added(f"{cross}.residual", f"{name}.self_attn.residual", f"{cross}.out_proj"))
         rows += _feed_forward(name, f"{cross}.residual")
         stream = name
@@ -59,7 +59,7 @@ def whisper_stages(net: Whisper) -> list[Stage]:
     dims = net.dims
     return [
         replace(stage, compute=_computation(stage, net))
-        for stage in whisper_topology(dims.encoder_layers, dims.decoder_layers)
+        for stage in whisper_topology(dims.encoder_layers, dims.encoder_heads, dims.decoder_layers, dims.decoder_heads)
     ]
 
 
@@ -75,7 +75,7 @@ def _computation(stage: Stage, net: Whisper) -> Callable[..., Tensor]:
             F.embedding(tokens, decoder.embed_tokens.weight) + decoder.embed_positions.weight[: tokens.shape[1]]
         )
     if stage.kind == "attention":
-        return _attend(cast("Attention", net.get_submodule(name)).heads, causal=".decoder." in name and "self" in name)
+        return _attend(stage.heads, causal=".decoder." in name and "self" in name)
     if stage.kind == "activation":
         return F.gelu
     if stage.kind == "residual":
@@ -94,21 +94,21 @@ def _attend(heads: int, *, causal: bool) -> Callable[..., Tensor]:
     return attend
 
 
-def _self_attention(name: str, stream: str) -> list[Stage]:
+def _self_attention(name: str, stream: str, heads: int) -> list[Stage]:
     norm = f"{name}.self_attn_layer_norm"
     return [
         _with_parameters(norm, stream, "norm"),
-        *_attention(f"{name}.self_attn", norm, norm),
+        *_attention(f"{name}.self_attn", norm, norm, heads),
         _added(f"{name}.self_attn.residual", stream, f"{name}.self_attn.out_proj"),
     ]
 
 
-def _attention(name: str, queries: str, keys: str) -> list[Stage]:
+def _attention(name: str, queries: str, keys: str, heads: int) -> list[Stage]:
     return [
         _with_parameters(f"{name}.q_proj", queries, "linear"),
         _with_parameters(f"{name}.k_proj", keys, "linear"),
         _with_parameters(f"{name}.v_proj", keys, "linear"),
-        Stage(name, (f"{name}.q_proj", f"{name}.k_proj", f"{name}.v_proj"), None, "attention"),
+        Stage(name, (f"{name}.q_proj", f"{name}.k_proj", f"{name}.v_proj"), None, "attention", heads=heads),
         _with_parameters(f"{name}.out_proj", name, "linear"),
     ]
 

@@ -1,0 +1,177 @@
+"""``voxport verify``: two sides do the same work; do they say the same words, and how close are they?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from voxport.cli.inputs import find_recordings
+from voxport.cli.parser import integer_from
+from voxport.cli.progress import Progress
+from voxport.cli.terminal import warn, write_stdout
+from voxport.errors import AudioError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_parser", "run"]
+
+DESCRIPTION = """\
+Run a model on two sides over the same recordings: the same features, the same tokens before each
+position. Tells whether the words are the same, how close the numbers are, and, where they are not,
+in which module the error is made and what it looks like."""
+
+EPILOG = """\
+A side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], ENGINE voxport or transformers:
+  npu:1:float16    transformers/cpu:float32    cpu:bfloat16+threads=1    cpu:float32@./finetuned
+  keys: batch, threads, precision=strict, graph=yes, attention=eager|sdpa (transformers)
+
+examples:
+  voxport verify --model whisper-base --candidate npu:float16 clips/*.wav
+  voxport verify --model whisper-base --candidate cpu:bfloat16 --policy exact \\
+      --reference transformers/cpu:bfloat16 a.wav
+  voxport verify --explain                       every metric and policy, defined
+
+policies: words (default), exact, medasr-writeup, whisper-writeup, cann, msprobe, or FILE.toml
+
+exit codes:
+  0  the candidate passes the policy
+  1  it fails
+  2  wrong usage, or a side can't run"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="two sides, the same work: the same words, and how close",
+        usage="voxport verify --candidate SIDE AUDIO... [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        add_help=False,
+    )
+    parser.set_defaults(func=run)
+    parser.add_argument("inputs", nargs="*", metavar="AUDIO", help='file, folder, or "quoted/*.glob"')
+    sides = parser.add_argument_group("what is compared")
+    sides.add_argument(
+        "--model", default="whisper-base", help="name, Hugging Face id or folder (default: whisper-base)"
+    )
+    sides.add_argument("--candidate", metavar="SIDE", help="the side to be verified")
+    sides.add_argument(
+        "--reference", metavar="SIDE", help="what it is held against (default: transformers/cpu:float32)"
+    )
+    sides.add_argument("--language", metavar="L", help="spoken language (default: the reference detects it)")
+    sides.add_argument("--no_timestamps", action="store_true", help="decode without timestamps (Whisper)")
+    judging = parser.add_argument_group("how it is judged")
+    judging.add_argument("--policy", default="words", help="what counts as the same (default: words)")
+    judging.add_argument(
+        "--look_at",
+        type=integer_from(0, "--look_at"),
+        default=2,
+        metavar="N",
+        help="look at the stages of the first windows of N recordings (default: 2; 0 = end to end only)",
+    )
+    output = parser.add_argument_group("what comes out")
+    output.add_argument("--stages", action="store_true", help="show every stage")
+    output.add_argument("--json", action="store_true", help="everything that was found, as one JSON object")
+    output.add_argument("--explain", action="store_true", help="define every metric and policy, and stop")
+    general = parser.add_argument_group("general")
+    general.add_argument("--source", help="where to get the model if it is not here")
+    general.add_argument("--offline", action="store_true", help="never touch the network")
+    general.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    general.add_argument("-h", "--help", action="help", help="show this help")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare; returns the exit code."""
+    from voxport.verify.rendering import explain_metrics, render
+
+    if arguments.explain:
+        write_stdout("\n".join(explain_metrics()) + "\n")
+        return 0
+    if arguments.candidate is None:
+        raise UsageError("verify needs --candidate SIDE", hint="e.g. --candidate npu:float16")
+    if not arguments.inputs:
+        raise UsageError("verify needs recordings", hint="name some files or a folder of real speech")
+
+    from voxport.sides import Side, default_reference
+    from voxport.types import DecodingOptions
+    from voxport.verify import Comparison, Loaded, Work, get_policy, windows_of
+
+    policy = get_policy(arguments.policy)
+    if policy.stages and not arguments.look_at:
+        raise UsageError(f"the policy {policy.name} needs the stages", hint="leave --look_at 0 out")
+    candidate = Side.parse(arguments.candidate)
+    reference, told = (Side.parse(arguments.reference), None) if arguments.reference else default_reference()
+    recordings = _recordings(arguments.inputs)
+    progress = Progress(enabled=not arguments.quiet)
+    loaded = [_load(side, arguments, progress) for side in (reference, candidate)]
+    notes = [told] if told else []
+    if told:
+        warn(told)
+    options = DecodingOptions(
+        language=arguments.language, timestamps=not arguments.no_timestamps, no_speech_threshold=None
+    )
+    comparison = Comparison(
+        Loaded(reference, loaded[0]),
+        Loaded(candidate, loaded[1]),
+        Work(options, look_at=arguments.look_at),
+        lambda done, total, file: progress.status(f"window {done + 1} of {total}  {file}"),
+    )
+    try:
+        outcome = comparison.run(windows_of(recordings, loaded[0]), notes)
+    except AudioError as error:
+        raise _unreadable(error) from error
+    finally:
+        progress.clear()
+    verdict = policy.judge(outcome)
+    if arguments.json:
+        from dataclasses import asdict
+
+        value = {"verdict": asdict(verdict), **outcome.to_dict()}
+        write_stdout(json.dumps(_finite(value), ensure_ascii=False) + "\n")
+    else:
+        write_stdout("\n".join(render(outcome, verdict, all_stages=arguments.stages)) + "\n")
+    return 0 if verdict.ok else 1
+
+
+def _recordings(inputs: list[str]) -> list[str]:
+    """Every one must be readable: a comparison of what is left would prove less than it says."""
+    found = find_recordings(inputs)
+    for recording in found:
+        if recording.error is not None:
+            raise _unreadable(recording.error, recording.name)
+    if "-" in inputs:
+        raise UsageError("verify reads recordings twice, standard input only once", hint="write it to a file first")
+    return [recording.name for recording in found]
+
+
+def _unreadable(error: AudioError, name: str = "") -> UsageError:
+    """Exit code 1 says that the candidate fails, and nothing else."""
+    about = f"{name}: " if name and name not in error.message else ""
+    return UsageError(f"{about}{error.message}", hint=error.hint, code=error.code)
+
+
+def _load(side: Any, arguments: argparse.Namespace, progress: Progress) -> Any:
+    from voxport.models.hub.progress import terminal_progress
+
+    progress.status(f"loading {side}")
+    model = side.load(
+        arguments.model,
+        source=arguments.source,
+        offline=arguments.offline,
+        progress=terminal_progress(quiet=arguments.quiet),
+    )
+    progress.clear()
+    return model
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they are written as text."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value

@@ -1,0 +1,272 @@
+"""Two sides do the same work: the same windows, the same features, the same tokens before each position."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voxport.audio import load_audio
+from voxport.errors import DecodingError, UsageError
+from voxport.metrics import distance, probability_distance
+from voxport.models.stages import Inspectable
+from voxport.types import Audio, DecodingOptions
+from voxport.verify.localising import localise
+from voxport.verify.looking import look
+from voxport.verify.outcome import Difference, Finding, Outcome, SideFacts, StageResult, WindowResult
+from voxport.verify.text_edits import edit_distance, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from voxport.models import ASRModel
+    from voxport.sides import Side
+    from voxport.types import FloatArray, Hypothesis
+
+__all__ = ["Comparison", "Loaded", "Work", "windows_of"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A side and its model."""
+
+    side: Side
+    model: ASRModel
+
+    def facts(self) -> SideFacts:
+        model = self.model
+        return SideFacts(
+            str(self.side),
+            self.side.engine,
+            str(model.device),
+            model.dtype,
+            model.info.identity,
+            model.device.describe(),
+            model.device.simulated,
+            model.info.random_weights,
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What both sides are to do.
+
+    Attributes:
+        options: how to decode.
+        look_at: windows whose stages are looked at; the first ones of different recordings.
+        made: also compute each stage on the reference's inputs.
+    """
+
+    options: DecodingOptions = field(default_factory=lambda: DecodingOptions(no_speech_threshold=None))
+    look_at: int = 2
+    made: bool = True
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a recording, no longer than the model hears at once."""
+
+    file: str
+    start: float
+    audio: Audio
+
+
+def windows_of(paths: Sequence[str | Path], model: ASRModel) -> list[Window]:
+    """Every recording, cut into windows of the model's length one after the other.
+
+    Raises:
+        AudioError: a recording can't be read.
+    """
+    found = []
+    for path in paths:
+        audio = load_audio(path)
+        size = round(model.window_seconds * audio.sample_rate)
+        shortest = round(model.min_seconds * audio.sample_rate)
+        for start in range(0, max(1, len(audio.samples)), size):
+            samples = audio.samples[start : start + size]
+            if len(samples) >= max(1, shortest):
+                found.append(Window(str(path), start / audio.sample_rate, Audio(samples, audio.sample_rate)))
+    return found
+
+
+class Comparison:
+    """A reference and a candidate over some windows.
+
+    Args:
+        reference, candidate: of one model.
+        work: what to do.
+        progress: told (done, of how many, which file).
+
+    Raises:
+        UsageError: the sides can't be compared: different families, shapes or vocabularies.
+    """
+
+    def __init__(
+        self,
+        reference: Loaded,
+        candidate: Loaded,
+        work: Work | None = None,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        self.reference, self.candidate = reference, candidate
+        self.work = work or Work()
+        self._progress = progress or (lambda done, total, file: None)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        families = {reference.model.info.family, candidate.model.info.family}
+        if len(families) > 1:
+            raise UsageError(f"the sides are models of different families: {', '.join(sorted(families))}")
+        self.family = families.pop()
+        for side in (reference.model, candidate.model):
+            side.check(self.work.options)
+
+    def run(self, windows: Sequence[Window], notes: Sequence[str] = ()) -> Outcome:
+        """Compare all windows."""
+        if not windows:
+            raise UsageError("there is nothing to compare: the recordings are too short")
+        looked = self._looked_at(windows)
+        results = []
+        candidates = self._candidate_hypotheses(windows)
+        for index, window in enumerate(windows):
+            self._progress(index, len(windows), window.file)
+            results.append(self._window(window, candidates[index], look_at=index in looked))
+        model = self.reference.model
+        return Outcome(
+            model.name,
+            self.family,
+            self.reference.facts(),
+            self.candidate.facts(),
+            tuple(results),
+            tuple(notes),
+            dict(self._seconds),
+        )
+
+    def _looked_at(self, windows: Sequence[Window]) -> set[int]:
+        """The first windows of as many recordings as are to be looked at; the looks want models that allow them."""
+        if not (isinstance(self.reference.model, Inspectable) and isinstance(self.candidate.model, Inspectable)):
+            return set()
+        firsts: dict[str, int] = {}
+        for index, window in enumerate(windows):
+            firsts.setdefault(window.file, index)
+        return set(list(firsts.values())[: self.work.look_at])
+
+    def _candidate_hypotheses(self, windows: Sequence[Window]) -> list[Hypothesis | DecodingError]:
+        """The candidate's free decoding, in batches as its side wants them: batch against single shows here."""
+        size = self.candidate.side.batch or 1
+        found: list[Hypothesis | DecodingError] = []
+        for start in range(0, len(windows), size):
+            batch = windows[start : start + size]
+            self._progress(start, len(windows), f"{batch[0].file} (candidate decodes)")
+            features = self.reference.model.features([window.audio for window in batch])
+            with self._running(self.candidate, "candidate decodes"):
+                try:
+                    model = self.candidate.model
+                    found += model.decode(model.encode(features), self.work.options)
+                except DecodingError as error:
+                    found += [error] * len(batch)
+        return found
+
+    def _window(self, window: Window, decoded: Hypothesis | DecodingError, *, look_at: bool) -> WindowResult:
+        reference, candidate = self.reference.model, self.candidate.model
+        features = reference.features([window.audio])
+        with self._running(self.reference, "reference"):
+            encoded = reference.encode(features)
+            (heard,) = reference.decode(encoded, self.work.options)
+            tokens = self._forced(heard)
+            wanted = _logits(reference, encoded, tokens)
+        failure = str(decoded) if isinstance(decoded, DecodingError) else None
+        found: FloatArray | None = None
+        with self._running(self.candidate, "candidate"):
+            try:
+                found = _logits(candidate, candidate.encode(features), tokens)
+            except DecodingError as error:
+                failure = failure or str(error)
+        stages, findings, path = self._look(features, tokens, found) if look_at else ((), (), None)
+        text = "" if isinstance(decoded, DecodingError) else decoded.text
+        said = () if isinstance(decoded, DecodingError) else decoded.tokens
+        own = distance(_mel(candidate.features([window.audio])), _mel(features)) if look_at else None
+        return WindowResult(
+            window.file,
+            window.start,
+            window.audio.duration,
+            own,
+            None if found is None else distance(found, wanted, candidate.dtype),
+            None if found is None else probability_distance(found, wanted),
+            len(wanted),
+            () if found is None else _differences(wanted, found),
+            (tuple(heard.tokens), tuple(said)),
+            (heard.text, text),
+            (edit_distance(heard.tokens, said), max(len(heard.tokens), len(said))),
+            (edit_distance(words(heard.text), words(text)), len(words(heard.text))),
+            (edit_distance("".join(words(heard.text)), "".join(words(text))), len("".join(words(heard.text)))),
+            stages,
+            findings,
+            path,
+            failure,
+        )
+
+    def _forced(self, heard: Hypothesis) -> list[list[int]] | None:
+        """The decoder's input that both sides are given: the prompt and what the reference said."""
+        if self.family != "whisper":
+            return None
+        options = self.work.options
+        model: Any = self.reference.model
+        prompt = model.prompt(heard.language or options.language, options.task, options.timestamps)
+        return [[*prompt, *heard.tokens]]
+
+    def _look(
+        self, features: Any, tokens: Sequence[Sequence[int]] | None, fast: FloatArray | None
+    ) -> tuple[tuple[StageResult, ...], tuple[Finding, ...], dict[str, float] | None]:
+        reference, candidate = self.reference.model, self.candidate.model
+        assert isinstance(reference, Inspectable)
+        assert isinstance(candidate, Inspectable)
+        with self._timed("looking at stages"):
+            stages = look(reference, candidate, features, tokens, candidate.dtype, made=self.work.made)
+            findings = localise(reference, candidate, features, tokens, stages, candidate.dtype)
+            path = None
+            if fast is not None:
+                last = candidate.stages()[-1].name
+                table = candidate.capture([last], features, tokens)[last].float().cpu().numpy()[0]
+                path = distance(fast, table, candidate.dtype)
+        return tuple(stages), tuple(findings), path
+
+    @contextmanager
+    def _running(self, side: Loaded, part: str) -> Iterator[None]:
+        with side.side.running(), self._timed(part):
+            yield
+            side.model.device.synchronize()
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[part] += time.perf_counter() - began
+
+
+def _logits(model: ASRModel, encoded: Any, tokens: Sequence[Sequence[int]] | None) -> FloatArray:
+    """Of one window: (positions, V)."""
+    found: FloatArray = model.logits(encoded, tokens)[0]
+    return found
+
+
+def _mel(features: Any) -> FloatArray:
+    mel: FloatArray = features.mel
+    return mel
+
+
+def _differences(wanted: FloatArray, found: FloatArray) -> tuple[Difference, ...]:
+    """Positions whose likeliest token differs. One whose candidate is not finite differs."""
+    ours = np.where(np.isfinite(found).all(axis=-1), np.nan_to_num(found).argmax(axis=-1), -1)
+    theirs = wanted.argmax(axis=-1)
+    differences = []
+    for position in np.flatnonzero(ours != theirs).tolist():
+        second, first = np.partition(wanted[position], -2)[-2:]
+        margin = float(first) - float(second)
+        differences.append(Difference(position, int(theirs[position]), int(ours[position]), margin))
+    return tuple(differences)
