@@ -81,7 +81,7 @@ def test_whisper_is_word_for_word_openais(text: str, english: str, basic: str) -
 
 
 WORDS = [*sorted(whisper_numbers._WORDS), "the", "half", "and a half", "$5", "£3.20", "0", "10", "2.5", "3rd", "100",
-         "¢7", "won't", "it's", "um", "[a]", "colour", ",", "1,000", "5%", "%", "café", "½", "-5", "x2", "mr."]  # fmt: skip
+         "¢7", "won't", "it's", "um", "[a]", "colour", ",", "1,000", "5%", "%", "café", "½", "-5", "x2"]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=8))

@@ -26,28 +26,29 @@ per group, and what went wrong, the worst clips first."""
 
 EPILOG = """\
 examples:
-  voxport score --manifest data.jsonl --hyp heard.jsonl             score what was heard before
-  voxport score --manifest data.jsonl --model whisper-small         transcribe it now, and score
-  voxport score --manifest LibriSpeech/test-clean --model whisper-base --side npu:float16
-  voxport score --manifest data_aishell --where subset=test --model whisper-large-v3 --save_hyp zh.jsonl
-  voxport score --manifest data.jsonl --hyp heard.jsonl --group_by speaker,kind --bootstrap_by speaker
+  voxport score --manifest data.jsonl --hyp heard.jsonl        score what was heard before
+  voxport score --manifest data.jsonl --model whisper-small    transcribe it now, and score
+  voxport score --data LibriSpeech/test-clean --model whisper-base --side npu:float16
+  voxport score --data data_aishell --where subset=test --model whisper-base --save_hyp zh.jsonl
+  voxport score --manifest data.jsonl --hyp heard.jsonl --group_by speaker --bootstrap_by speaker
   voxport score --manifest data.jsonl --hyp heard.jsonl --fail_above 5 --json > score.json
 
-A manifest has one JSON object a line: {"audio_filepath": "a.wav", "text": "what was said"}, and optionally
-lang, id, duration, offset, and whatever clips are to be grouped by. Paths are relative to its folder.
-Hypotheses have pred_text or text beside an id or audio_filepath; `voxport transcribe --json` writes such a file.
+A manifest has one JSON object a line: {"audio_filepath": "a.wav", "text": "what was said"}, maybe
+with id, lang, duration, offset, and whatever clips are to be grouped by. Paths are relative to its
+folder. Hypotheses have pred_text or text beside an id or audio_filepath; it may be the output of
+`voxport transcribe --json`.
 
-normalizers: what both texts go through before they are compared; chosen by language unless you say.
-  whisper-english  English: no case and punctuation; numbers, contractions and spellings made alike
-  whisper-basic    other languages: no case and punctuation
+normalizers, which both texts go through before they are compared:
+  whisper-english  English: no case, no punctuation; numbers, contractions, spellings made alike
+  whisper-basic    other languages: no case, no punctuation
   google-medasr    MedASR: Google's own; {period} is "period"
   none             case and punctuation count
 
 exit codes:
   0  every clip is scored, and no rate is above the limit
-  1  some clips failed or have no hypothesis (the others are scored), or a rate is above --fail_above
+  1  some clips failed or have no hypothesis (the others are scored), or a rate is above the limit
   2  wrong usage, a manifest that can't be used, or the machine or the model is not ready
-  130  interrupted; with --save_hyp what was heard is kept, and the same command goes on from there"""
+  130  interrupted; what --save_hyp keeps is there, and the same command goes on from it"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -133,7 +134,7 @@ def _add_counting_options(group: argparse._ArgumentGroup) -> None:
         type=integer_from(0, "--bootstrap", highest=10**6),
         default=1000,
         metavar="N",
-        help="resamples for the 95 %% intervals, 0 = none",
+        help="resamples for the intervals (of 95 per cent), 0 = none",
     )
     group.add_argument(
         "--bootstrap_by", metavar="KEY", help="resample groups of clips, e.g. speaker, instead of single clips"
@@ -186,7 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = select(dataset, arguments.where or (), arguments.limit)
     options = _options(arguments, dataset)
     if arguments.hyp is not None:
-        heard = match(dataset.clips, read_hypotheses(arguments.hyp), arguments.hyp.parent)
+        heard = match(dataset.clips, read_hypotheses(arguments.hyp, arguments.manifest), arguments.hyp.parent)
     else:
         heard = _hear(arguments, dataset)
     texts = {name: one.text for name, one in heard.heard.items() if one.text is not None}
@@ -207,12 +208,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if (arguments.hyp is None) == (arguments.model is None):
         hint = "--hyp FILE scores what was heard before, --model NAME transcribes now"
-        raise UsageError(f"{'both' if arguments.hyp else 'neither'} --hyp and --model given; one is needed", hint=hint)
+        both = arguments.hyp is not None
+        given = "--hyp and --model are both given" if both else "neither --hyp nor --model is given"
+        raise UsageError(given, hint=hint)
     hearing = {"--side": arguments.side, "--save_hyp": arguments.save_hyp, "--source": arguments.source}
     hearing |= {"--detect_language": arguments.detect_language, "--no-vad": arguments.no_vad}
-    given = [name for name, value in hearing.items() if value]
-    if arguments.hyp is not None and given:
-        raise UsageError(f"{given[0]} is for transcribing now, with --model", hint="leave it out with --hyp")
+    wanted = [name for name, value in hearing.items() if value]
+    if arguments.hyp is not None and wanted:
+        raise UsageError(f"{wanted[0]} is for transcribing now, with --model", hint="leave it out with --hyp")
     if arguments.model is not None:
         from voxport.sides import Side
 

@@ -57,6 +57,8 @@ def excerpt_lines(clip: ScoredClip, width: int, most: int = 4) -> list[str]:
     columns = _shortened(_columns(clip))
     joint = " " if clip.unit == "words" else ""
     blocks = list(_wrapped(columns, width - len("heard  "), len(joint)))
+    while blocks and not any(column.mark.strip() for column in blocks[-1]):
+        blocks.pop()
     lines = []
     for block in blocks[:most]:
         rows = [

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Heard", "Origin", "read_hypotheses", "saved_line"]
 
-HYPOTHESIS_KEYS = ("pred_text", "hypothesis", "hyp", "prediction", "text", "transcript")
+HYPOTHESIS_KEYS = ("pred_text", "hypothesis", "hyp", "prediction")
+TEXT_KEYS = (*HYPOTHESIS_KEYS, "text", "transcript")
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,25 @@ class Heard:
     language: str | None = None
 
 
-def read_hypotheses(path: Path) -> list[Heard]:
+def read_hypotheses(path: Path, manifest: Path | None = None) -> list[Heard]:
     """The lines of a file: NeMo's (``audio_filepath``, ``pred_text``), ``voxport transcribe --json``'s, `saved_line`'s,
     or any with an id or a recording and a text.
+
+    Args:
+        manifest: where the references are from. If it is the same file, its ``text`` is what was said, not heard.
 
     Raises:
         UsageError: lines that can't be used, named by number, or there are none.
     """
+    same = manifest is not None and manifest.exists() and path.exists() and manifest.samefile(path)
+    keys = HYPOTHESIS_KEYS if same else TEXT_KEYS
     found: list[Heard] = []
     faults: list[tuple[int, str]] = []
     for number, entry in read_objects(path):
         try:
             if isinstance(entry, LineError):
                 raise entry
-            found.append(_heard(entry, number))
+            found.append(_heard(entry, number, keys))
         except LineError as error:
             faults.append((number, str(error)))
     if not found and not faults:
@@ -87,11 +93,11 @@ def read_hypotheses(path: Path) -> list[Heard]:
     return found
 
 
-def _heard(entry: dict[str, Any], number: int) -> Heard:
-    text = first_text(entry, HYPOTHESIS_KEYS)
+def _heard(entry: dict[str, Any], number: int, keys: tuple[str, ...]) -> Heard:
+    text = first_text(entry, keys)
     error = entry.get("error")
     if text is None and not isinstance(error, dict):
-        raise LineError(f"no text ({', '.join(HYPOTHESIS_KEYS[:-1])}); it has: {', '.join(list(entry)[:8])}")
+        raise LineError(f"says nothing of what was heard ({', '.join(keys)}); it has: {', '.join(list(entry)[:8])}")
     names = [scalar_text(entry[key]) for key in ID_KEYS if entry.get(key) not in (None, "")]
     audio = first_text(entry, AUDIO_KEYS)
     names += [audio[1]] if audio and audio[1] else []
@@ -115,7 +121,8 @@ def _heard(entry: dict[str, Any], number: int) -> Heard:
 def _origin(entry: dict[str, Any]) -> Origin:
     own = entry.get("made_by")
     if isinstance(own, dict):
-        return Origin(**{one.name: own[one.name] for one in fields(Origin) if one.name in own})
+        texts = {one.name: scalar_text(own.get(one.name)) for one in fields(Origin) if one.name != "random_weights"}
+        return Origin(**texts, random_weights=own.get("random_weights") is True)
     model = entry.get("model")
     if not isinstance(model, dict):
         return Origin(model=model if isinstance(model, str) else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from voxport.score.bootstrap import FEWEST, LEVEL, SMALL
@@ -147,7 +148,8 @@ class Report:
         clips = self.dataset.clips
         scored = len(self.score.clips) + len(self.score.silent)
         of = "" if scored == len(clips) else f" of {len(clips)}"
-        yield f"data:       {self.dataset.name} ({self.dataset.layout}), {scored}{of} {_plural(scored, 'clip')} scored"
+        data = f"{self.dataset.name} ({self.dataset.layout})"
+        yield f"data:       {data}, {scored}{of} {_plural(len(clips), 'clip')} scored"
         for origin, count in self.origins.items():
             some = f"{count} {_plural(count, 'clip')} by " if len(self.origins) > 1 else ""
             yield f"heard by:   {some}{_origin(origin)}"
@@ -213,7 +215,8 @@ class Report:
         yield "most frequent"
         for name, found in kinds.items():
             if found:
-                yield f"  {name:<14} " + ", ".join(f"{text} ({count})" for text, count in found)
+                line = f"  {name:<14} " + ", ".join(f"{text} ({count})" for text, count in found)
+                yield from wrap(line, width, subsequent_indent=" " * 17, break_on_hyphens=False)
 
     def _worst(self, most: int, worst_by: str, width: int) -> Iterator[str]:
         wrong = [one for one in self.score.clips if one.counts.errors]
@@ -223,7 +226,8 @@ class Report:
             return
         yield ""
         shown = min(most, len(wrong))
-        yield f"worst clips first ({shown} of {len(wrong)} with errors; {len(self.score.clips) - len(wrong)} have none)"
+        right = len(self.score.clips) - len(wrong)
+        yield f"worst clips first ({shown} of {len(wrong)} with errors; {right} without any)"
         for place, one in enumerate(wrong[:most], start=1):
             counts = one.counts
             yield (
@@ -244,8 +248,8 @@ class Report:
             notes.append(f"~ drawn from fewer than {SMALL} ({drawn}): the interval is too narrow, take it as a hint")
         if self.score.options.resamples and any(row.interval is None and row.counts.errors for row in rows):
             notes.append(f"no interval with fewer than {FEWEST} to draw from ({drawn})")
-        if any(row.counts.length and not row.counts.errors for row in rows):
-            notes.append("no errors were seen in some rows: that shows no rate of 0, and there is no interval")
+        if any(row.clips >= FEWEST and not row.counts.errors for row in rows):
+            notes.append("rows without any error have no interval: it would be 0 to 0, which no data can show")
         if matched.missing:
             names = [clip.id for clip in matched.missing]
             notes.append(f"{len(names)} {_plural(len(names), 'clip')} without a hypothesis, NOT scored: {_some(names)}")
