@@ -270,6 +270,19 @@ def test_two_models_do_not_share_a_file(score: CommandLine, files: tuple[str, ..
     done = score("--manifest", "m.jsonl", "--model", "whisper-y", "--side", "cpu", "--save_hyp", "s.jsonl")
     assert done.code == 2
     assert "s.jsonl holds what whisper-x heard (a.wav: model was whisper-x, is whisper-y)" in done.err
+    # Also where there is nothing left to hear.
+    done = score("--manifest", "m.jsonl", "--model", "whisper-y", "--limit", "1", "--save_hyp", "s.jsonl")
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_damaged_file_of_hypotheses_is_not_gone_on_from(
+    score: CommandLine, files: tuple[str, ...], now: Heard
+) -> None:
+    (score.folder / "s.jsonl").write_bytes(b'{"id": "a.wav", "pred_text": "\xff"}\n')
+    done = score(*LIVE, "--save_hyp", "s.jsonl")
+    assert (done.code, now.files) == (2, [])
+    assert "line 1: byte 31 is no UTF-8" in done.err
+    assert "--save_hyp is the manifest itself" in score(*LIVE, "--save_hyp", "m.jsonl").err
 
 
 def test_random_weights_are_said_before_and_after(score: CommandLine, files: tuple[str, ...], now: Heard) -> None:

@@ -161,6 +161,12 @@ def test_crossed_groups_and_clips_without_the_key() -> None:
     assert [(row.name, row.counts.rate) for row in score.groups["kind+sex"]] == [("k, (none)", 1.0), ("k, F", 0.0)]
 
 
+def test_groups_with_numbers_are_in_their_order() -> None:
+    heard = [(clip(str(n), "x", speaker=name), "x") for n, name in enumerate(["s10", "s9", "a", "10", "9"])]
+    score = evaluate(heard, ScoringOptions(normalizer="none", group_by=("speaker",), resamples=0))
+    assert [row.name for row in score.groups["speaker"]] == ["9", "10", "a", "s9", "s10"]
+
+
 def test_what_the_normaliser_empties_is_said() -> None:
     score = evaluate([(clip("a", "[noise] um"), "um hello")], ScoringOptions())
     assert (score.totals, score.invented) == ([], 1)

@@ -216,6 +216,9 @@ def _check(arguments: argparse.Namespace) -> None:
     wanted = [name for name, value in hearing.items() if value]
     if arguments.hyp is not None and wanted:
         raise UsageError(f"{wanted[0]} is for transcribing now, with --model", hint="leave it out with --hyp")
+    save = arguments.save_hyp
+    if save is not None and save.exists() and arguments.manifest.exists() and save.samefile(arguments.manifest):
+        raise UsageError("--save_hyp is the manifest itself", hint="name another file, it would be written over")
     if arguments.model is not None:
         from voxport.sides import Side
 

@@ -57,7 +57,7 @@ class ScoreJob:
         self._fail(check_recordings(self.clips))
         self._recall()
         left = [clip for clip in self.clips if clip.id not in self._heard and clip.id not in self._failed]
-        if left:
+        if left or self._heard:  # the model is asked for also to see that it is the one that heard the others
             progress = Progress(enabled=not self.quiet)
             try:
                 self._hear(left, progress)
@@ -72,9 +72,10 @@ class ScoreJob:
         """Take over what the file holds."""
         if self.save is None or not self.save.exists() or not self.save.stat().st_size:
             return
-        lines = [line for line in self.save.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
         ids = {clip.id for clip in self.clips}
-        for heard, line in zip(read_hypotheses(self.save), lines, strict=True):
+        found = read_hypotheses(self.save)
+        lines = [line for line in self.save.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        for heard, line in zip(found, lines, strict=True):
             name = heard.names[0]
             self._lines[name] = line + "\n"
             if name in ids and heard.text is not None:
@@ -90,6 +91,8 @@ class ScoreJob:
         self._introduce(listener)
         listener.check(clips)
         self._check_origin(listener.origin)
+        if not clips:
+            return
         began = saved_at = time.perf_counter()
         seconds = 0.0
         with listener.side.running():

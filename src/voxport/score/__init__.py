@@ -1,6 +1,6 @@
 """Are the words right: error rates on a person's own data, and what went wrong.
 
-- `datasets`, `manifest`, `clips`: what was said: manifests, LibriSpeech, AISHELL.
+- `datasets`, `manifest`, `clips`: what was said: manifests, LibriSpeech, AISHELL; `json_lines` reads them.
 - `hypotheses`, `matching`: what was heard, from a file; `listening`: heard now, through the pipeline.
 - `units`: words or characters, and after which normaliser.
 - `alignment`, `bootstrap`: errors counted, rates with their intervals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -189,7 +190,12 @@ def _grouped(clips: Sequence[ScoredClip], key: str) -> dict[str, list[ScoredClip
     groups: defaultdict[str, list[ScoredClip]] = defaultdict(list)
     for one in clips:
         groups[", ".join(one.clip.keys.get(part) or NO_VALUE for part in key.split("+"))].append(one)
-    return dict(sorted(groups.items()))
+    return dict(sorted(groups.items(), key=lambda group: _numbers_in_order(group[0])))
+
+
+def _numbers_in_order(name: str) -> list[tuple[int, str]]:
+    """A key that sorts "2" before "10"."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d{1,18})", name)]
 
 
 def _normalizers(scored: Sequence[ScoredClip]) -> dict[str, dict[str, int]]:
