@@ -9,5 +9,5 @@ for python in 3.11 3.12 3.13 3.14; do
   found=$("$bin/uv" pip compile pyproject.toml --python-platform aarch64-unknown-linux-gnu --python-version "$python" \
     --only-binary :all: --no-header --no-annotate ${index:+--default-index "$index"} --quiet --output-file /dev/stdout)
   echo "Python $python: $(grep -cE '^[a-z].*==' <<<"$found") packages, of them $(
-    grep -E '^(av|numpy|safetensors|soxr|tokenizers|torch)==' <<<"$found" | paste -sd ' ')"
+    grep -E '^(av|numpy|rapidfuzz|safetensors|soxr|tokenizers|torch)==' <<<"$found" | paste -sd ' ')"
 done

@@ -51,7 +51,7 @@ def test_help_is_at_most_100_columns_and_names_each_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    for arguments in ([], ["transcribe", "-h"]):
+    for arguments in ([], ["transcribe", "-h"], ["score", "-h"]):
         assert main(arguments) == 0
         assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
     main(["--help"])
@@ -155,6 +155,18 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--model", "--device", "--dtype", "--language", "--task", "--output_format", "-f", "--output_dir", "-o",
         "--json", "--format_dictation", "--precision", "--graph", "--threads", "--batch_size", "--no-vad", "--channels",
         "--offline", "--source", "--quiet", "-q", "--help", "-h",
+    }  # fmt: skip
+
+
+def test_the_options_of_score_are_the_agreed_ones() -> None:
+    subparsers = next(action for action in build_parser()._actions if action.dest == "command")
+    assert isinstance(subparsers.choices, dict)
+    names = {name for action in subparsers.choices["score"]._actions for name in action.option_strings}
+    assert names == {
+        "--manifest", "--data", "--text_key", "--language", "--where", "--limit", "--hyp", "--model", "--side",
+        "--save_hyp", "--detect_language", "--no-vad", "--source", "--offline", "--normalizer", "--normaliser",
+        "--unit", "--group_by", "--bootstrap", "--bootstrap_by", "--seed", "--worst", "--worst_by", "--json",
+        "--fail_above", "--quiet", "-q", "--help", "-h",
     }  # fmt: skip
 
 

@@ -71,7 +71,9 @@ def test_metadata(described: Message) -> None:
     assert described["Name"] == "voxport"
     assert described["Version"] == __version__
     assert described["License-Expression"] == "Apache-2.0 AND MIT"
-    assert sorted(described.get_all("License-File", [])) == ["LICENSE", "NOTICE", "src/voxport/data/LICENSE.silero-vad"]
+    assert sorted(described.get_all("License-File", [])) == [
+        "LICENSE", "NOTICE", "src/voxport/data/LICENSE.openai-whisper", "src/voxport/data/LICENSE.silero-vad",
+    ]  # fmt: skip
     assert described["Requires-Python"] == ">=3.11"
     assert described["Description-Content-Type"] == "text/markdown"
     assert str(described.get_payload()).lstrip().startswith("#"), "the README is the long description"

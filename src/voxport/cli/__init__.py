@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("transcribe", "verify", "models", "run", "doctor")
+COMMANDS = ("transcribe", "verify", "score", "models", "run", "doctor")
 """Modules of this package that are subcommands, in the order in which help lists them."""
 
 
@@ -41,7 +41,8 @@ examples:
 
 exit codes:
   0  done
-  1  some inputs failed, or results can't be written; the rest is done. doctor: something is wrong
+  1  some inputs failed, or results can't be written; the rest is done. doctor: something is wrong.
+     score: a rate is above the limit, or not all clips are scored
   2  wrong usage, or the machine or the model is not ready
   130  interrupted; what was done is kept
 
