@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("transcribe", "models", "run", "doctor")
+COMMANDS = ("transcribe", "models", "run", "doctor", "bench")
 """Modules of this package that are subcommands, in the order in which help lists them."""
 
 
