@@ -11,11 +11,12 @@ from voxport.bench.noise import judge, take_snapshot
 from voxport.bench.options import FORCED_TOKENS
 from voxport.bench.results import KIND, SCHEMA_VERSION, comparison, definitions, per_second, side_result
 from voxport.bench.roofline import Ceilings, measure_ceilings
-from voxport.bench.stages import TASKS, ExactDecoder, Work, can_join, step_counts
-from voxport.bench.subject import Subject, load_subject
-from voxport.bench.sweep import run_sweep, settle
+from voxport.bench.stages import TASKS, Work, agree, can_join, settle
+from voxport.bench.subject import Subject, import_seconds, load_subject
+from voxport.bench.sweep import run_sweep
 from voxport.bench.timing import Samples, measure
 from voxport.bench.trace import trace
+from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ def run(
     Raises:
         VoxportError: nothing is measured by halves: the first clip or side that fails ends it.
     """
+    torch_seconds = import_seconds()
+    for side in options.sides():
+        get_device(side.device)
     clips = read_clips(recordings)
-    subjects, works = _prepare(options, clips, progress, tell)
+    subjects, works, forced = _prepare(options, clips, torch_seconds, progress, tell)
     before = take_snapshot()
     samples = measure(
         works,
@@ -68,7 +72,7 @@ def run(
         "schema": SCHEMA_VERSION,
         "kind": KIND,
         "conditions": {
-            **conditions.methods(options, clips, whole=works[0].whole, forced=works[0].forced),
+            **conditions.methods(options, clips, whole=works[0].whole, forced=forced),
             "machine": conditions.machine(),
             "versions": conditions.versions(),
             "environment": conditions.environment(),
@@ -76,9 +80,9 @@ def run(
         "sides": sides,
         "comparison": comparison(sides[0], sides[1], options.seed) if len(sides) > 1 else None,
         "noise": judge(before, after, _series(sides)).to_dict(),
-        "sweep": None if options.sweep is None else run_sweep(options, subjects, works, clips, tell),
+        "sweep": None if options.sweep is None else run_sweep(options, subjects, works, clips, forced, tell),
         "profile": None,
-        "notes": _notes(subjects, works),
+        "notes": _notes(subjects, works, forced),
         "definitions": definitions(whole=works[0].whole),
     }
     if options.profile is not None:
@@ -88,8 +92,12 @@ def run(
 
 
 def _prepare(
-    options: BenchOptions, clips: Sequence[Clip], progress: Progress | None, tell: Callable[[str], None]
-) -> tuple[list[Subject], list[Work]]:
+    options: BenchOptions,
+    clips: Sequence[Clip],
+    torch_seconds: float | None,
+    progress: Progress | None,
+    tell: Callable[[str], None],
+) -> tuple[list[Subject], list[Work], int | None]:
     """Load each side and warm it up before the next one is loaded: its cold start and memory are then its own."""
     subjects: list[Subject] = []
     works: list[Work] = []
@@ -97,6 +105,7 @@ def _prepare(
     for label, side in zip(LABELS, options.sides(), strict=False):
         tell(f"loading {side} ...")
         subject = load_subject(side, label, options, progress)
+        subject.cold.torch, torch_seconds = torch_seconds, None
         if forced is None and subject.model.info.random_weights:
             forced = FORCED_TOKENS
         work = Work(
@@ -108,8 +117,9 @@ def _prepare(
             vad=options.vad,
             pipeline_batch=side.batch or options.batch,
             whole=not can_join(subject.model) or any(one.whole for one in works),
-            forced=forced,
         )
+        if forced is not None:
+            agree([work], forced)
         work.check()
         tell(f"warming up {side} ...")
         subject.warm_up(work, options.warmup)
@@ -117,29 +127,17 @@ def _prepare(
         works.append(work)
     if len(subjects) > 1:
         subjects[0].share_process(subjects[1])
-    _agree(works, options, forced)
-    settle(works)
-    return subjects, works
-
-
-def _agree(works: Sequence[Work], options: BenchOptions, forced: int | None) -> None:
-    """All sides do the same work: end to end the same way, and the same numbers of tokens."""
-    if options.tokens is not None and not any(isinstance(work.model, ExactDecoder) for work in works):
+    for work in works:
+        work.whole = any(one.whole for one in works)
+        work.check()
+    if options.tokens is not None and not any(work.counts for work in works):
         raise UnsupportedOptionError(
             f"{works[0].model.name} does not go token by token: there is no number of tokens to set",
             hint="leave --tokens out",
         )
-    whole = any(work.whole for work in works)
-    for work in works:
-        work.whole = whole
-        work.forced = forced
-        work.check()
-    counts = list(step_counts(works, forced))
-    for work in works:
-        if isinstance(work.model, ExactDecoder):
-            # Sides of different batch sizes have different groups, and each is as long as the longest.
-            same = len(counts) == len(work.groups)
-            work.counts = counts if same else [max(counts)] * len(work.groups)
+    agree(works, forced)
+    settle(works)
+    return subjects, works, forced if any(work.counts for work in works) else None
 
 
 def _ceilings(subjects: Sequence[Subject], tell: Callable[[str], None]) -> list[Ceilings]:
@@ -171,7 +169,7 @@ def _series(sides: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     return {f"{side['label']} {title}": per_second(side, name) for side in sides for name, title in titles.items()}
 
 
-def _notes(subjects: Sequence[Subject], works: Sequence[Work]) -> list[str]:
+def _notes(subjects: Sequence[Subject], works: Sequence[Work], forced: int | None) -> list[str]:
     """What a reader of the figures must know first."""
     notes = []
     for subject in subjects:
@@ -181,19 +179,21 @@ def _notes(subjects: Sequence[Subject], works: Sequence[Work]) -> list[str]:
                 f"{subject.label}: {device} is simulated on the CPU: its times are the CPU's, and nothing measured on "
                 "it is an NPU's performance"
             )
-        if subject.model.info.random_weights:
-            notes.append(f"{subject.label}: {subject.model.name} has random weights: what it says means nothing")
         if device.choice:
             notes.append(f"{subject.label}: {device.choice}")
+    random = [subject.label for subject in subjects if subject.model.info.random_weights]
+    if random:
+        notes.append(f"random weights in {' and '.join(random)}: what is said means nothing, only the times do")
     if len({subject.model.info.identity for subject in subjects}) > 1:
         notes.append("the sides have different weights")
     if len({len(work.groups[0]) for work in works}) > 1:
         notes.append("the sides have different batch sizes: they are compared for a second of audio")
-    if any(clip.seconds > work.model.max_seconds for work in works[:1] for clip in work.clips):
-        notes.append(f"model only hears the first {works[0].model.max_seconds:g} s of longer clips")
-    if works[0].forced is not None and isinstance(works[0].model, ExactDecoder):
+    longest = min(work.model.max_seconds for work in works)
+    if any(clip.seconds > longest for clip in works[0].clips):
+        notes.append(f"model only hears the first {longest:g} s of longer clips")
+    if forced is not None:
         notes.append(
-            f"model only decodes exactly {works[0].forced} tokens in each window, whatever is said; end to end decodes "
-            "to the end of text"
+            f"model only decodes exactly {forced} tokens in each window, whatever is said; end to end decodes to the "
+            "end of text"
         )
     return notes

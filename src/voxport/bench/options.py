@@ -35,8 +35,8 @@ class BenchOptions:
         warmup: untimed rounds first; the cold start is measured before them.
         iterations: timed rounds; a round does everything once with all clips.
         batch: windows in a call of the model-only scope, where a side doesn't say; None = 1.
-        tokens: decode exactly so many in each window of the model-only scope; None = up to the end of text, with random
-            weights `FORCED_TOKENS`.
+        tokens: decode exactly so many in each window of the model-only scope; None = what the first side says there,
+            with random weights `FORCED_TOKENS`.
         language: spoken; None = detected, which is part of the decoding then.
         vad: whether the end-to-end scope looks for speech first.
         sweep: what grows: "length" or "batch"; None = no sweep.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.errors import UsageError
@@ -45,7 +46,7 @@ def sweep_svg(result: dict[str, Any]) -> str:
     ys = [y for line in lines for _, *values in line["points"] for y in values]
     x_axis = _Axis(min(xs), max(xs), LEFT, WIDTH - RIGHT)
     y_axis = _Axis(min(ys), max(ys), HEIGHT - BOTTOM, TOP)
-    name = result["sides"][0]["model"]["name"]
+    name = Path(result["sides"][0]["model"]["name"]).name
     title = f"{name}: milliseconds of a call over {sweep['unit']}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ TITLES = {
     "token": "per token",
 }
 WIDTH = 100
-FAMILIES = {"whisper": "Whisper", "lasr_ctc": "MedASR"}
 
 
 def report_text(result: dict[str, Any]) -> str:
@@ -51,12 +51,12 @@ def _head(result: dict[str, Any]) -> Iterator[str]:
     conditions = result["conditions"]
     clips = conditions["clips"]
     seconds = sum(clip["seconds"] for clip in clips)
-    name = result["sides"][0]["model"]["name"]
+    name = Path(result["sides"][0]["model"]["name"]).name
     recordings = clips[0]["name"] if len(clips) == 1 else f"{len(clips)} clips"
     batches = sorted({side["batch"] for side in result["sides"]})
     yield (
         f"{name}, {recordings} ({seconds:.1f} s), batch {' and '.join(map(str, batches))}, "
-        f"{conditions['warmup']} warm-up and {conditions['iterations']} timed iterations"
+        f"{conditions['warmup']} warm-up and {conditions['iterations']} timed {_plural('iteration', conditions['iterations'])}"
     )
     for note in result["notes"]:
         yield from _wrapped("! ", note)
@@ -80,7 +80,7 @@ def _side_line(side: dict[str, Any]) -> str:
 
 def _latency(result: dict[str, Any]) -> Iterator[str]:
     yield "latency of a call, ms"
-    rows: list[tuple[str, ...]] = [("", "mean", "median P50", "std", "P90", "P99", "min", "max", "95 % of the mean")]
+    rows: list[tuple[str, ...]] = [("", "mean", "median P50", "std", "P90", "P99", "min", "max", "mean, 95 % interval")]
     for scope in SCOPES:
         for side in result["sides"]:
             row = _latency_row(side["scopes"][scope]["latency"])
@@ -97,7 +97,7 @@ def _latency_row(latency: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _throughput(result: dict[str, Any]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("throughput", "RTF", "RTFx", "clips/s", "95 % of clips/s")]
+    rows: list[tuple[str, ...]] = [("throughput", "RTF", "RTFx", "clips/s", "clips/s, 95 %")]
     for scope in SCOPES:
         for side in result["sides"]:
             found = side["scopes"][scope]
@@ -119,7 +119,7 @@ def _stages(result: dict[str, Any]) -> Iterator[str]:
     present = [name for name in STAGES if any(name in side["stages"] for side in sides)]
     if len(sides) == 1:
         rows: list[tuple[str, ...]] = [
-            ("stages, ms", "mean", "median P50", "std", "P90", "P99", "min", "max", "95 % of the mean")
+            ("stages, ms", "mean", "median P50", "std", "P90", "P99", "min", "max", "mean, 95 % interval")
         ]
         rows += [
             (f"  {_stage_title(name, sides)}", *_latency_row(sides[0]["stages"][name]["latency"])) for name in present
@@ -127,7 +127,7 @@ def _stages(result: dict[str, Any]) -> Iterator[str]:
         yield from _columns(rows, indent="")
         return
     heads = [head for side in sides for head in (f"{side['label']} mean", "P50", "P99")]
-    rows: list[tuple[str, ...]] = [("stages, ms", *heads)]
+    rows = [("stages, ms", *heads)]
     for name in present:
         figures = []
         for side in sides:
@@ -160,6 +160,9 @@ def _speed_up(result: dict[str, Any]) -> Iterator[str]:
         rows.append((f"  {TITLES[name]}", f"{ratio['median']:.3f}", shown, _meaning(ratio, ours, other)))
     yield from _columns(rows, indent="", left=(0, 3))
     same, clips = found["same_text"], found["clips"]
+    random = any(side["model"]["random_weights"] for side in result["sides"])
+    if random:
+        return
     differ = "" if same == clips else "; a speed-up with other words is none: `voxport verify` tells more"
     yield f"  both say the same in {same} of {clips} {_plural('clip', clips)}{differ}"
 
@@ -283,8 +286,10 @@ def _sweep(result: dict[str, Any]) -> Iterator[str]:
 
 def _about(result: dict[str, Any]) -> Iterator[str]:
     definitions = result["definitions"]
-    for name in ("model", "end_to_end", "end_to_end_windows", "token", "speed_up"):
-        if name in definitions and (name != "speed_up" or result["comparison"]):
+    has_tokens = any("token" in side["stages"] for side in result["sides"])
+    for name in ("model", "end_to_end", "end_to_end_windows", "decode", "token", "speed_up"):
+        told = {"speed_up": result["comparison"], "decode": has_tokens, "token": has_tokens}
+        if name in definitions and told.get(name, True):
             yield from _wrapped("", definitions[name])
     yield from _wrapped("", f"std: {result['conditions']['std']}; percentiles: {result['conditions']['percentiles']}")
 

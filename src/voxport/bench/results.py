@@ -43,10 +43,10 @@ Rounds = list[list[float]]
 def stage_rounds(samples: Samples, work: Work) -> dict[str, Rounds]:
     """Name of a stage -> its seconds, round by round and call by call; stages that the side lacks are left out."""
     found = {name: samples.rounds(name) for name in ("features", "encode", "decode", "prefill") if name in samples}
-    if "exactly" in samples:
+    if "prefill" in found:
         found["token"] = [
             [(long - short) / (count - 1) for long, short, count in zip(longs, shorts, work.counts, strict=True)]
-            for longs, shorts in zip(samples.rounds("exactly"), samples.rounds("prefill"), strict=True)
+            for longs, shorts in zip(found["decode"], found["prefill"], strict=True)
         ]
     return found
 

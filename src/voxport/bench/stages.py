@@ -2,9 +2,9 @@
 
 Two tasks a round, each over all clips:
 
-- ``model``: for each batch of windows the laps ``features``, ``encode`` and ``decode``, and of models that go token by
-  token ``prefill`` (exactly one token) and ``exactly`` (exactly N; N is the same for all sides). The model-only scope
-  is encode + decode.
+- ``model``: for each batch of windows the laps ``features``, ``encode`` and ``decode``. Models that go token by token
+  decode exactly N tokens, N being the same for all sides, and then exactly one (``prefill``). The model-only scope is
+  encode + decode.
 - ``end to end``: one lap ``end_to_end`` for each clip, from its samples to its text.
 """
 
@@ -13,26 +13,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from voxport.bench.timing import Samples, Stopwatch
 from voxport.errors import UsageError
 from voxport.types import DecodingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from voxport.bench.clips import Clip
-    from voxport.bench.timing import Stopwatch
     from voxport.models import ASRModel
     from voxport.types import Audio, Hypothesis
 
-__all__ = ["DEFINITIONS", "TASKS", "ExactDecoder", "Work", "can_join", "step_counts"]
+__all__ = ["DEFINITIONS", "TASKS", "ExactDecoder", "Work", "agree", "can_join", "settle"]
 
 TASKS = ("model", "end to end")
 
 DEFINITIONS = {
     "model": (
         "model only: encode + decode of each clip's first window (at most the model's longest), features in memory; "
-        "the device is synchronised before, between and after. Greedy, no timestamps, no no-speech rule."
+        "the device is synchronised before, between and after. Greedy, no timestamps."
     ),
     "end_to_end": (
         "end to end: decoded samples in memory to text, one recording after the other, as `voxport transcribe` does: "
@@ -44,14 +44,14 @@ DEFINITIONS = {
     ),
     "features": "features: samples to the model's input, on the host's processor",
     "encode": "encode: one call of the encoder over the batch (CTC: up to the logits), input copied to the device",
-    "decode": "decode: encoder output to text: all tokens, rules and text of them (CTC: best path and text)",
+    "decode": (
+        "decode: encoder output to N tokens. N is what the first side says in the window, end of text included (or "
+        "--tokens), the same for every side: equal work. CTC: best path and its text"
+    ),
     "prefill": (
         "prefill: encoder output to the first token: keys and values of the encoder's output, the prompt, one choice"
     ),
-    "token": (
-        "per token: (exactly N tokens - exactly one) / (N - 1), end of text forbidden; one step of the whole batch. "
-        "N is the same for all sides"
-    ),
+    "token": ("per token: (decode of N tokens - prefill) / (N - 1): one step of the whole batch"),
     "rtf": "RTF: seconds of work for a second of audio, sums over all calls; RTFx = 1 / RTF",
     "clips_per_second": "clips/s: batch / mean latency of a call",
     "latency": "latency: of one call, over all calls (clips or batches x iterations)",
@@ -88,9 +88,9 @@ class Work:
         language, vad: see `BenchOptions`.
         pipeline_batch: windows that the pipeline decodes together, None = what suits the model.
         whole: end to end in one window instead of through the pipeline.
-        forced: decode exactly so many tokens in the model-only scope, None = to the end of text.
-        counts: N of each group; empty (and no laps ``prefill`` and ``exactly``) until it is known.
-        hypotheses: what was heard in each group last.
+        counts: N of each group; empty of models that don't go token by token, and until it is known: decoding is then
+            as ever, up to the end of text.
+        hypotheses: what was heard in each group by decoding as ever.
         texts: of each clip, end to end.
     """
 
@@ -102,7 +102,6 @@ class Work:
     vad: bool = True
     pipeline_batch: int | None = None
     whole: bool = False
-    forced: int | None = None
     counts: Sequence[int] = ()
     hypotheses: list[list[Hypothesis]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -149,20 +148,16 @@ class Work:
 
     def _model_only(self, watch: Stopwatch) -> None:
         model = self.model
-        self.hypotheses = []
+        heard: list[list[Hypothesis]] = []
         for place, group in enumerate(self.groups):
             features = watch.lap("features", model.features, group)
             encoded = watch.lap("encode", model.encode, features)
-            if not isinstance(model, ExactDecoder):
-                self.hypotheses.append(watch.lap("decode", model.decode, encoded, self._options()))
-                continue
-            if self.forced is not None:
-                watch.lap("decode", model.decode_exactly, encoded, self.forced)
-            else:
-                self.hypotheses.append(watch.lap("decode", model.decode, encoded, self._options()))
-            if self.counts:
+            if isinstance(model, ExactDecoder) and self.counts:
+                watch.lap("decode", model.decode_exactly, encoded, self.counts[place])
                 watch.lap("prefill", model.decode_exactly, encoded, 1)
-                watch.lap("exactly", model.decode_exactly, encoded, self.counts[place])
+            else:
+                heard.append(watch.lap("decode", model.decode, encoded, self._options()))
+        self.hypotheses = heard or self.hypotheses
 
     def _end_to_end(self, watch: Stopwatch) -> None:
         hear = self._hear_whole if self.whole else self._hear
@@ -179,15 +174,29 @@ class Work:
         return self.model.decode(encoded, DecodingOptions(language=self.language))[0].text.strip()
 
 
-def step_counts(works: Sequence[Work], forced: int | None) -> Iterator[int]:
-    """N of each group as told, else what the first side that goes token by token said, the
-    most of the batch, its end of text included, and at least 2."""
-    for work in works:
-        if not isinstance(work.model, ExactDecoder):
-            continue
+def agree(works: Sequence[Work], forced: int | None = None) -> None:
+    """Have all sides that go token by token decode equally many tokens.
+
+    So many as told, else what the first such side has said in each group: the most of the batch, its end of text
+    included, and at least 2.
+    """
+    going = [work for work in works if isinstance(work.model, ExactDecoder)]
+    for work in going:
         if forced is not None:
-            yield from [forced] * len(work.groups)
-        else:
-            for group in work.hypotheses:
-                yield max(2, 1 + max(len(hypothesis.tokens) for hypothesis in group))
-        return
+            work.counts = [forced] * len(work.groups)
+            continue
+        heard = [max(2, 1 + max(len(one.tokens) for one in group)) for group in going[0].hypotheses]
+        # Sides of different batch sizes have different groups: each is then as long as the longest.
+        same = len(heard) == len(work.groups)
+        work.counts = heard if same else [max(heard)] * len(work.groups)
+
+
+def settle(works: Sequence[Work]) -> None:
+    """Do everything once, untimed: shapes that were not met before are compiled, buffers are there."""
+    for work in works:
+        untimed = Samples()
+        untimed.begin_round()
+        watch = Stopwatch(work.synchronize, untimed.add)
+        with work.running():
+            for task in TASKS:
+                work.run(task, watch)

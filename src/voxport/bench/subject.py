@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from voxport.models.hub.progress import Progress
     from voxport.sides import Side
 
-__all__ = ["ColdStart", "Subject", "load_subject"]
+__all__ = ["ColdStart", "Subject", "import_seconds", "load_subject"]
 
 SETTLE_NUMBERS = 1 << 20
 """Summed up untimed after a change of threads, so that the pool is there when the clock runs."""
@@ -36,7 +36,7 @@ class ColdStart:
     """Seconds, each happening once in this process; the file cache is as it was found.
 
     Attributes:
-        torch: importing torch, None where it was imported already.
+        torch: importing torch, None where it was imported already, as for the second side.
         load: from a folder to a model on its device: reading, hashing, converting; what else is imported for it.
         first_model: the first call of encode and decode: lazy initialisation and compilation included.
         first_end_to_end: the first recording end to end, after that.
@@ -152,7 +152,6 @@ def load_subject(side: Side, label: str, options: BenchOptions, progress: Progre
     from voxport.models import hub
 
     hub.resolve(side.model or options.model, source=options.source, offline=options.offline, progress=progress)
-    seconds = _import_seconds()
     host = PeakRSS()
     host.__enter__()
     device = get_device(side.device)
@@ -162,12 +161,13 @@ def load_subject(side: Side, label: str, options: BenchOptions, progress: Progre
     began = time.perf_counter()
     model = side.load(options.model, source=options.source, offline=options.offline, progress=progress)
     model.device.synchronize()
-    cold = ColdStart(torch=seconds, load=time.perf_counter() - began)
+    cold = ColdStart(torch=None, load=time.perf_counter() - began)
     threads = int(import_torch().get_num_threads())
     return Subject(label, side, model, threads, cold, _host=host, _allocated_before=allocated)
 
 
-def _import_seconds() -> float | None:
+def import_seconds() -> float | None:
+    """Import torch: how long that took, None where it was there already."""
     if "torch" in sys.modules:
         return None
     began = time.perf_counter()

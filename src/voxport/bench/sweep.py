@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from voxport.bench.clips import batches, first_windows, of_length
-from voxport.bench.stages import TASKS
+from voxport.bench.stages import TASKS, agree, settle
 from voxport.bench.statistics import summarise
-from voxport.bench.timing import Samples, Stopwatch, measure
+from voxport.bench.timing import measure
 from voxport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ def run_sweep(
     subjects: Sequence[Subject],
     works: Sequence[Work],
     clips: Sequence[Clip],
+    forced: int | None,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Measure each point as the main measurement is done: one untimed round, then rounds in turns.
+    """Measure each point as the main measurement is done: untimed rounds, then rounds in turns.
 
     - ``length``: the clips after another, over and over, cut off at so many seconds. Model only where one window holds
       them, end to end always.
     - ``batch``: so many windows (the clips' first ones) in a call, model only.
+
+    `forced` tokens a window, or (None) what the first side says there.
 
     Returns:
         ``by``, ``unit``, ``points`` (each with ``x`` and, by side's label and scope, median seconds of a call and the
@@ -44,7 +47,7 @@ def run_sweep(
     assert by is not None
     points = []
     for x in options.sweep_points():
-        prepared = [_at(work, clips, x, by) for work in works]
+        prepared = [_at(work, clips, x, by, forced) for work in works]
         if by == "length" and any(work.whole and x > work.model.max_seconds for work in works):
             continue
         unit = "s" if by == "length" else "windows"
@@ -77,29 +80,25 @@ def exponent(points: Sequence[tuple[float, float]]) -> float | None:
     return sum((x - mean_x) * (y - mean_y) for x, y in logs) / across
 
 
-def _at(work: Work, clips: Sequence[Clip], x: float, by: str) -> Work:
+def _at(work: Work, clips: Sequence[Clip], x: float, by: str, forced: int | None) -> Work:
     """The side's work at one point of the sweep."""
     if by == "length":
         clip = of_length(clips, x)
         groups = [[clip.audio]] if x <= work.model.max_seconds else []
-        return replace(work, clips=[clip], groups=groups, counts=())
+        return replace(work, clips=[clip], groups=groups, counts=_forced(work, forced, groups), hypotheses=[])
     group = batches(first_windows(clips, work.model.max_seconds), int(x))[0]
-    return replace(work, clips=[], groups=[group], counts=())
+    return replace(work, clips=[], groups=[group], counts=_forced(work, forced, [group]), hypotheses=[])
 
 
-def settle(works: Sequence[Work]) -> None:
-    """Do everything once, untimed: shapes that were not met before are compiled, buffers are there."""
-    for work in works:
-        untimed = Samples()
-        untimed.begin_round()
-        watch = Stopwatch(work.synchronize, untimed.add)
-        with work.running():
-            for task in TASKS:
-                work.run(task, watch)
+def _forced(work: Work, forced: int | None, groups: Sequence[object]) -> list[int]:
+    return [] if forced is None or not work.counts else [forced] * len(groups)
 
 
 def _measure(works: Sequence[Work], subjects: Sequence[Subject], options: BenchOptions) -> dict[str, Any]:
     settle(works)
+    if not any(work.counts for work in works):
+        agree(works)
+        settle(works)
     found = {}
     for subject, taken in zip(subjects, measure(works, TASKS, options.iterations, seed=options.seed), strict=True):
         scopes: dict[str, Any] = {}

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run", "run_diff"]
 
 DESCRIPTION = """\
-How fast a model runs: model only, and end to end from samples to text; stage by stage; beside another
-side in turns, with 95 % intervals; cold start, memory, and what the device can do at best."""
+How fast a model runs: model only, and end to end from samples to text; stage by stage; beside
+another side in turns, with 95 % intervals; cold start, memory, what the device can do at best."""
 
 EPILOG = """\
 a side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], keys: batch, threads, attention, ...
 examples:
-  voxport bench --model whisper-tiny.en --side cpu:float32 --against transformers/cpu:float32 talk.wav
+  voxport bench --model whisper-base --side cpu --against transformers/cpu:float32 talk.wav
   voxport bench --model medasr --device npu --dtype float32 --warmup 3 --iterations 10 dictation.wav
   voxport bench --side cpu:bfloat16+threads=2 --sweep length -o growth.json -o growth.svg talk.wav
   voxport bench diff before.json after.json     what changed beyond the noise
 
-Every figure is defined in docs/guides/bench.md, and in the JSON object. Measure on a machine that does
-nothing else; what disturbed it is said."""
+Every figure is defined in docs/guides/bench.md, and in the JSON object. Measure on a machine that
+does nothing else; what disturbed it is said."""
 
 DIFF_DESCRIPTION = """\
 What changed from one measurement to another, beyond the noise of both, and which conditions differ.
@@ -90,7 +90,7 @@ def _add_side_options(group: argparse._ArgumentGroup) -> None:
         "--tokens",
         type=integer_from(2, "--tokens"),
         metavar="N",
-        help="model only: decode exactly N tokens a window (default: to the end of text; random weights: 40)",
+        help="model only: decode exactly N tokens a window (default: what is said there; random weights: 40)",
     )
 
 
@@ -159,7 +159,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure; returns the exit code. What can be checked is checked before torch is loaded."""
     from voxport.bench import BenchOptions, choose_side
     from voxport.bench import run as measure
-    from voxport.devices import get_device
     from voxport.models.hub.progress import terminal_progress
     from voxport.sides import Side
 
@@ -182,8 +181,6 @@ def run(arguments: argparse.Namespace) -> int:
         offline=arguments.offline,
     )
     recordings = _recordings(arguments.inputs)
-    for side in options.sides():
-        get_device(side.device)
     progress = Progress(enabled=not arguments.quiet)
     try:
         result = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
