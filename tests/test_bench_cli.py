@@ -98,7 +98,7 @@ def test_the_report_says_the_same_in_words(whisper_result: Path) -> None:
     assert "jfk.flac (11.0 s), batch 1, 0 warm-up and 1 timed iteration" in text
     (counted,) = json.loads(whisper_result.read_text())["sides"][0]["tokens_counted"]
     for words in (
-        "A  cpu:float32: voxport", "B  cpu:bfloat16+threads=1", "1 CPU thread,", "A model only", "B end to end", "RTFx",
+        "A  cpu:float32: voxport", "B  cpu:bfloat16+threads=1", "1 CPU thread,", "A model only", "RTFx",
         f"per token (of {counted})", "speed-up of A over B", "both say the same in 1 of 1 clip", "first call, model only",
         "host, peak resident", "reading memory, GB/s", "too few iterations for an interval", "ddof = 1",
     ):  # fmt: skip
@@ -163,7 +163,8 @@ def test_random_medasr_beside_transformers(tmp_path: Path, jfk: Path, capsys: py
     picture, data = tmp_path / "growth.svg", tmp_path / "growth.json"
     text = bench(
         capsys, "--model", str(folder), "--side", "cpu:float32", "--against", "transformers/cpu:float32",
-        "--warmup", "1", "--iterations", "4", "--sweep", "length", "--points", "1,4", "-o", str(picture), "-o", str(data), str(jfk),
+        "--warmup", "1", "--iterations", "4", "--sweep", "length", "--points", "1,4", "-o",
+        str(picture), "-o", str(data), str(jfk),
     )  # fmt: skip
     assert "! random weights in A and B" in text
     assert "A side here can't join windows" in text

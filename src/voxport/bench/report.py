@@ -53,10 +53,11 @@ def _head(result: dict[str, Any]) -> Iterator[str]:
     seconds = sum(clip["seconds"] for clip in clips)
     name = Path(result["sides"][0]["model"]["name"]).name
     recordings = clips[0]["name"] if len(clips) == 1 else f"{len(clips)} clips"
+    iterations = conditions["iterations"]
     batches = sorted({side["batch"] for side in result["sides"]})
     yield (
         f"{name}, {recordings} ({seconds:.1f} s), batch {' and '.join(map(str, batches))}, "
-        f"{conditions['warmup']} warm-up and {conditions['iterations']} timed {_plural('iteration', conditions['iterations'])}"
+        f"{conditions['warmup']} warm-up and {iterations} timed {_plural('iteration', iterations)}"
     )
     for note in result["notes"]:
         yield from _wrapped("! ", note)
