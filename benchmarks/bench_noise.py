@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import machine
-
 from voxport.bench import BenchOptions
 from voxport.bench.measure import run
 from voxport.sides import Side
@@ -67,8 +66,10 @@ def report(arguments: argparse.Namespace, found: dict[str, list[Comparison]], no
     lines = [
         "# A side against itself",
         "",
-        f"`{arguments.side}`, {Path(arguments.model).name}, {arguments.comparisons} comparisons of "
-        f"{arguments.iterations} iterations. {machine.one_line(machine.describe())}.",
+        (
+            f"`{arguments.side}`, {Path(arguments.model).name}, {arguments.comparisons} comparisons of "
+            f"{arguments.iterations} iterations. {machine.one_line(machine.describe())}."
+        ),
         "",
         "| scope | interval holds 1.0 | ratio: median, lowest, highest | width of the interval: median |",
         "|---|---|---|---|",
