@@ -100,7 +100,8 @@ def test_the_report_says_the_same_in_words(whisper_result: Path) -> None:
     for words in (
         "A  cpu:float32: voxport", "B  cpu:bfloat16+threads=1", "1 CPU thread,", "A model only", "RTFx",
         f"per token (of {counted})", "speed-up of A over B", "both say the same in 1 of 1 clip",
-        "first call, model only", "host, peak resident", "reading memory, GB/s", "too few iterations for an interval", "ddof = 1",
+        "first call, model only", "host, peak resident", "reading memory, GB/s",
+        "too few iterations for an interval", "ddof = 1",
     ):  # fmt: skip
         assert words in text, words
 
