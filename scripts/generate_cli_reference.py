@@ -58,6 +58,7 @@ def _commands(parser: argparse.ArgumentParser, level: int) -> Iterator[tuple[arg
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 yield command, level
+                yield from ((alternative, level + 1) for alternative in command.alternatives.values())
                 yield from _commands(command, level + 1)
 
 

@@ -33,15 +33,23 @@ class CommandParser(argparse.ArgumentParser):
         settings["formatter_class"] = HelpFormatter  # one look for all commands
         super().__init__(**settings)
         self._positionals.title = "arguments"
+        self.alternatives: dict[str, CommandParser] = {}
         self.color = False  # of Python 3.14's parser: the same plain help on every version
 
     def add_subparsers(self, **settings: Any) -> Any:
         settings.setdefault("prog", self.prog)  # without the options and inputs of this one's usage
         return super().add_subparsers(**settings)
 
+    def add_alternative(self, word: str, **settings: Any) -> CommandParser:
+        """A parser of its own for calls whose first argument is this word; an input of that name is ``./word``."""
+        self.alternatives[word] = CommandParser(prog=f"{self.prog} {word}", **settings)
+        return self.alternatives[word]
+
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
+        if args and args[0] in self.alternatives:
+            return self.alternatives[args[0]].parse_known_args(args[1:], namespace)
         if args is not None and self._subparsers is None:
             args = self._in_order(args)
         known, rest = super().parse_known_args(args, namespace)

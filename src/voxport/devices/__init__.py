@@ -136,6 +136,11 @@ class Device:
         """Bytes that tensors took on the device at most since `reset_peak_memory`; None where nobody counts them."""
         return None
 
+    def peak_reserved_memory(self) -> int | None:
+        """Bytes that torch held on the device at most since `reset_peak_memory`, for tensors or to reuse; None as
+        above."""
+        return None
+
     def memory(self) -> tuple[int, int] | None:
         """Bytes of the device's own memory that are free, and all; None where it has none of its own."""
         return None

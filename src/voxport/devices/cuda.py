@@ -111,6 +111,10 @@ class CUDADevice(Device):
         peak: int = import_torch().cuda.max_memory_allocated(self.index)
         return peak
 
+    def peak_reserved_memory(self) -> int | None:
+        peak: int = import_torch().cuda.max_memory_reserved(self.index)
+        return peak
+
     def memory(self) -> tuple[int, int] | None:
         free, total = import_torch().cuda.mem_get_info(self.index)
         return int(free), int(total)

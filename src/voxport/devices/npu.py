@@ -225,6 +225,10 @@ class NPUDevice(Device):
         peak: int = _npu().max_memory_allocated(self.index)
         return peak
 
+    def peak_reserved_memory(self) -> int | None:
+        peak: int = _npu().max_memory_reserved(self.index)
+        return peak
+
     def memory(self) -> tuple[int, int] | None:
         free, total = _npu().mem_get_info(self.index)
         return int(free), int(total)

@@ -272,6 +272,19 @@ class ReferenceWhisper:
 
     # Decoding --------------------------------------------------------------------------------------------------------
 
+    def decode_exactly(self, encoded: Any, count: int) -> list[list[int]]:
+        """So many tokens of each window, the end of text forbidden: the same work whatever was said, to be timed.
+
+        Greedy, without timestamps; at most as many as the model has positions.
+        """
+        rows = encoded.hidden.shape[0]
+        prompt = self.prompt("en" if "en" in self.languages else next(iter(self.languages)), "transcribe", False)
+        count = min(count, self.model.config.max_target_positions - len(prompt))
+        tokens, _ = self._generate(
+            encoded, torch.tensor([prompt] * rows, device=self._torch_device), count, False, forbidden=[self.eot]
+        )
+        return tokens
+
     def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
         """What the decoder starts with.
 
@@ -299,7 +312,7 @@ class ReferenceWhisper:
         return logits
 
     def _generate(
-        self, encoded: Any, prompt: Tensor, limit: int, timestamps: bool
+        self, encoded: Any, prompt: Tensor, limit: int, timestamps: bool, forbidden: Sequence[int] = ()
     ) -> tuple[list[list[int]], list[list[float]]]:
         """transformers' greedy loop: per row its tokens and their log probabilities, the end of text included."""
         from transformers.generation.utils import GenerationMixin
@@ -320,7 +333,7 @@ class ReferenceWhisper:
                     bos_token_id=self.eot,
                     decoder_start_token_id=self.sot,
                 ),
-                logits_processor=self._processors(prompt.shape[1], timestamps, confidence),
+                logits_processor=self._processors(prompt.shape[1], timestamps, confidence, forbidden),
             )
         rows = output[:, prompt.shape[1] :].tolist()
         steps = torch.stack(confidence.logprobs, dim=1).tolist()
@@ -329,8 +342,10 @@ class ReferenceWhisper:
         tokens = [row[:length] for row, length in zip(rows, lengths, strict=True)]
         return tokens, [step[:length] for step, length in zip(steps, lengths, strict=True)]
 
-    def _processors(self, prompt_length: int, timestamps: bool, confidence: _Confidence) -> Any:
-        """The published rules, in the order in which transformers applies them."""
+    def _processors(
+        self, prompt_length: int, timestamps: bool, confidence: _Confidence, forbidden: Sequence[int] = ()
+    ) -> Any:
+        """The published rules, in the order in which transformers applies them; and tokens that may not come."""
         from transformers.generation.logits_process import (
             LogitsProcessorList,
             SuppressTokensAtBeginLogitsProcessor,
@@ -346,7 +361,7 @@ class ReferenceWhisper:
                     at_begin, begin_index=prompt_length, device=str(self._torch_device)
                 )
             )
-        suppressed = getattr(self.generation, "suppress_tokens", None)
+        suppressed = [*(getattr(self.generation, "suppress_tokens", None) or ()), *forbidden]
         if suppressed:
             processors.append(SuppressTokensLogitsProcessor(suppressed, device=str(self._torch_device)))
         if timestamps:

@@ -238,6 +238,37 @@ class WhisperModel(Tabled):
 
     # Decoding --------------------------------------------------------------------------------------------------------
 
+    def decode_exactly(self, encoded: EncodedWindows, count: int) -> list[list[int]]:
+        """So many tokens of each window, the end of text forbidden: the same work whatever was said, to be timed.
+
+        Greedy, without timestamps and without looking for loops; at most as many as the model has positions.
+        """
+        tokenizer = self.tokenizer
+        prompt = tokenizer.sot_sequence("en", "transcribe", timestamps=False)
+        count = min(count, self.net.dims.max_target - len(prompt))
+        rules = WhisperRules(
+            vocabulary=self.net.dims.vocabulary,
+            eot=tokenizer.eot,
+            no_timestamps=tokenizer.no_timestamps,
+            timestamp_begin=tokenizer.timestamp_begin,
+            suppress=(*self._suppress, tokenizer.eot),
+            suppress_first=self._suppress_first,
+            timestamps=False,
+        )
+        with torch.inference_mode():
+            state = self.start(encoded, len(prompt) + count)
+            hidden = state.advance(torch.tensor([prompt] * len(encoded), device=self._torch_device))
+            rows = decode_greedy(
+                state,
+                hidden[:, -1],
+                rules.start(len(encoded), self._torch_device),
+                bias=rules.bias(self._torch_device, self._torch_dtype),
+                eot=tokenizer.eot,
+                max_tokens=count,
+                sync_interval=self.device.sync_interval,
+            )
+        return [row.tokens for row in rows]
+
     def _decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
         tokenizer = self.tokenizer
         limit = options.max_tokens or MAX_TOKENS
