@@ -356,6 +356,72 @@ def test_the_command_fails_with_a_finding(
     assert value["candidate"]["side"] == f"cpu:float32@{other}"
 
 
+@pytest.fixture
+def trace(folder: Path, clips: list[str], tmp_path: Path) -> Path:
+    path = tmp_path / "ref.trace"
+    assert main(["verify", "--model", str(folder), "--save", str(path), *clips]) == 0
+    return path
+
+
+def test_two_machines(folder: Path, clips: list[str], trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is held against a trace is what is held against the reference itself."""
+    arguments = ["verify", "--model", str(folder), "--candidate", "cpu:float32", "--policy", "exact", "--json"]
+    assert main([*arguments, *clips]) == 0
+    direct = json.loads(capsys.readouterr().out)
+    assert main([*arguments, "--against", str(trace), *reversed(clips)]) == 0
+    traced = json.loads(capsys.readouterr().out)
+    assert traced["reference"] == direct["reference"]
+    for one, other in zip(traced["windows"][::-1], direct["windows"], strict=True):
+        assert {name: one[name] for name in ("file", "tokens", "text", "positions", "differences", "findings")} == {
+            name: other[name] for name in ("file", "tokens", "text", "positions", "differences", "findings")
+        }
+        assert one["logits"] == pytest.approx(other["logits"], rel=1e-3, abs=1e-7)
+        assert [stage["name"] for stage in one["stages"]] == [stage["name"] for stage in other["stages"]]
+    assert all(len(window["stages"]) > 50 for window in traced["windows"])
+    assert traced["verdict"]["ok"]
+
+
+def test_a_fault_is_found_against_a_trace(
+    folder: Path, clips: list[str], trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["verify", "--model", str(folder), "--against", str(trace), "--policy", "exact"]
+    assert main([*arguments, "--candidate", "cpu:float32", clips[0]]) == 0
+    other = changed(folder, tmp_path, "encoder.layers.0.norm_conv.weight", lambda x: x * 1.5)
+    assert main([*arguments, "--candidate", f"cpu@{other}", clips[0]]) == 2
+    assert "made with other weights" in capsys.readouterr().err
+
+
+def test_whisper_against_a_trace(tiny_en: Path, jfk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ref.trace"
+    assert main(["verify", "--model", str(tiny_en), "--save", str(path), "--look_at", "0", str(jfk)]) == 0
+    assert path.stat().st_size < 40 << 20
+    arguments = ["verify", "--model", str(tiny_en), "--against", str(path), "--candidate", "cpu:bfloat16", str(jfk)]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("PASS (words)")
+    assert "transformers/cpu:float32" in shown
+
+
+def test_what_is_not_comparable_is_refused(
+    folder: Path, clips: list[str], trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*arguments: str) -> str:
+        assert main(["verify", "--model", str(folder), "--candidate", "cpu", *arguments]) == 2
+        return capsys.readouterr().err
+
+    strange = str(tmp_path / "c.wav")
+    soundfile.write(strange, noise(2.0, 9).samples, 16_000, subtype="FLOAT")
+    assert "is not in the trace" in refused("--against", str(trace), strange)
+    assert "is no trace" in refused("--against", clips[0], clips[0])
+    assert "is no trace" in refused("--against", str(tmp_path / "absent"), clips[0])
+    assert "takes the place of --reference" in refused("--against", str(trace), "--reference", "cpu", clips[0])
+    damaged = tmp_path / "damaged.trace"
+    damaged.write_bytes(trace.read_bytes()[:-1000])
+    assert "is no trace" in refused("--against", str(damaged), clips[0])
+    assert main(["verify", "--model", str(folder), "--save", str(tmp_path / "no" / "x"), clips[0]]) != 0
+    assert "can't be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

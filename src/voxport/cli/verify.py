@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import find_recordings
@@ -13,6 +14,9 @@ from voxport.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+
+    from voxport.sides import Side
+    from voxport.verify.outcome import Outcome
 
 __all__ = ["add_parser", "run"]
 
@@ -30,6 +34,8 @@ examples:
   voxport verify --model whisper-base --candidate npu:float16 clips/*.wav
   voxport verify --model whisper-base --candidate cpu:bfloat16 --policy exact \\
       --reference transformers/cpu:bfloat16 a.wav
+  voxport verify --model whisper-base --save ref.trace clips/*.wav                    on one machine
+  voxport verify --model whisper-base --against ref.trace --candidate npu clips/*.wav on another
   voxport verify --explain                       every metric and policy, defined
 
 policies: words (default), exact, medasr-writeup, whisper-writeup, cann, msprobe, or FILE.toml
@@ -60,6 +66,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     sides.add_argument(
         "--reference", metavar="SIDE", help="what it is held against (default: transformers/cpu:float32)"
     )
+    sides.add_argument("--save", metavar="TRACE", help="write what the reference does to a file; no candidate runs")
+    sides.add_argument("--against", metavar="TRACE", help="hold the candidate against such a file, made elsewhere")
     sides.add_argument("--language", metavar="L", help="spoken language (default: the reference detects it)")
     sides.add_argument("--no_timestamps", action="store_true", help="decode without timestamps (Whisper)")
     judging = parser.add_argument_group("how it is judged")
@@ -89,41 +97,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         write_stdout("\n".join(explain_metrics()) + "\n")
         return 0
-    if arguments.candidate is None:
-        raise UsageError("verify needs --candidate SIDE", hint="e.g. --candidate npu:float16")
+    if (arguments.candidate is None) == (arguments.save is None):
+        raise UsageError("verify needs --candidate SIDE, or --save TRACE alone", hint="e.g. --candidate npu:float16")
+    if arguments.against is not None and (arguments.reference is not None or arguments.save is not None):
+        raise UsageError("--against takes the place of --reference and goes with a --candidate")
     if not arguments.inputs:
         raise UsageError("verify needs recordings", hint="name some files or a folder of real speech")
-
-    from voxport.sides import Side, default_reference
-    from voxport.types import DecodingOptions
-    from voxport.verify import Comparison, Loaded, Work, get_policy, windows_of
+    from voxport.sides import Side
+    from voxport.verify import get_policy
 
     policy = get_policy(arguments.policy)
-    if policy.stages and not arguments.look_at:
+    if policy.stages and not arguments.look_at and arguments.candidate is not None:
         raise UsageError(f"the policy {policy.name} needs the stages", hint="leave --look_at 0 out")
-    candidate = Side.parse(arguments.candidate)
-    reference, told = (Side.parse(arguments.reference), None) if arguments.reference else default_reference()
+    candidate = None if arguments.candidate is None else Side.parse(arguments.candidate)
     recordings = _recordings(arguments.inputs)
     progress = Progress(enabled=not arguments.quiet)
-    loaded = [_load(side, arguments, progress) for side in (reference, candidate)]
-    notes = [told] if told else []
-    if told:
-        warn(told)
-    options = DecodingOptions(
-        language=arguments.language, timestamps=not arguments.no_timestamps, no_speech_threshold=None
-    )
-    comparison = Comparison(
-        Loaded(reference, loaded[0]),
-        Loaded(candidate, loaded[1]),
-        Work(options, look_at=arguments.look_at),
-        lambda done, total, file: progress.status(f"window {done + 1} of {total}  {file}"),
-    )
     try:
-        outcome = comparison.run(windows_of(recordings, loaded[0]), notes)
+        outcome = _work(arguments, candidate, recordings, progress)
     except AudioError as error:
         raise _unreadable(error) from error
     finally:
         progress.clear()
+    if outcome is None:
+        return 0
     verdict = policy.judge(outcome)
     if arguments.json:
         from dataclasses import asdict
@@ -133,6 +129,39 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         write_stdout("\n".join(render(outcome, verdict, all_stages=arguments.stages)) + "\n")
     return 0 if verdict.ok else 1
+
+
+def _work(
+    arguments: argparse.Namespace, candidate: Side | None, recordings: list[str], progress: Progress
+) -> Outcome | None:
+    """Compare, or write what the reference does where there is no candidate; then None."""
+    from voxport.sides import Side, default_reference
+    from voxport.types import DecodingOptions
+    from voxport.verify import Comparison, Loaded, RecordedModel, Work, save_trace, windows_of
+
+    def show(done: int, total: int, file: str) -> None:
+        progress.status(f"window {done + 1} of {total}  {file}")
+
+    told: str | None = None
+    if arguments.against is not None:
+        recorded = RecordedModel(Path(arguments.against))
+        reference = Loaded(Side.parse(recorded.facts.side), recorded)
+        options = recorded.options
+    else:
+        side, told = (Side.parse(arguments.reference), None) if arguments.reference else default_reference()
+        options = DecodingOptions(
+            language=arguments.language, timestamps=not arguments.no_timestamps, no_speech_threshold=None
+        )
+        reference = Loaded(side, _load(side, arguments, progress))
+    if told:
+        warn(told)
+    work = Work(options, look_at=arguments.look_at)
+    if candidate is None:
+        save_trace(Path(arguments.save), reference, windows_of(recordings, reference.model), work, show)
+        return None
+    loaded = Loaded(candidate, _load(candidate, arguments, progress))
+    comparison = Comparison(reference, loaded, work, show)
+    return comparison.run(windows_of(recordings, loaded.model), [told] if told else [])
 
 
 def _recordings(inputs: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ from voxport.verify.localising import localise
 from voxport.verify.looking import look
 from voxport.verify.outcome import Difference, Finding, Outcome, SideFacts, StageResult, WindowResult
 from voxport.verify.text_edits import edit_distance, words
+from voxport.verify.trace import RecordedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,13 +34,15 @@ __all__ = ["Comparison", "Loaded", "Work", "windows_of"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A side and its model."""
+    """A side and its model: an `ASRModel`, or a `RecordedModel` as the reference."""
 
     side: Side
-    model: ASRModel
+    model: Any
 
     def facts(self) -> SideFacts:
         model = self.model
+        if isinstance(model, RecordedModel):
+            return model.facts
         return SideFacts(
             str(self.side),
             self.side.engine,
@@ -65,6 +68,13 @@ class Work:
     options: DecodingOptions = field(default_factory=lambda: DecodingOptions(no_speech_threshold=None))
     look_at: int = 2
     made: bool = True
+
+    def forced(self, model: Any, heard: Hypothesis) -> list[list[int]] | None:
+        """The decoder's input that both sides are given: the prompt and what the reference said; None for CTC."""
+        if model.info.family != "whisper":
+            return None
+        prompt = model.prompt(heard.language or self.options.language, self.options.task, self.options.timestamps)
+        return [[*prompt, *heard.tokens]]
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,8 @@ class Comparison:
         if len(families) > 1:
             raise UsageError(f"the sides are models of different families: {', '.join(sorted(families))}")
         self.family = families.pop()
+        if isinstance(reference.model, RecordedModel):
+            reference.model.require(candidate.model.info.identity)
         for side in (reference.model, candidate.model):
             side.check(self.work.options)
 
@@ -149,6 +161,9 @@ class Comparison:
         """The first windows of as many recordings as are to be looked at; the looks want models that allow them."""
         if not (isinstance(self.reference.model, Inspectable) and isinstance(self.candidate.model, Inspectable)):
             return set()
+        if isinstance(self.reference.model, RecordedModel):
+            recorded = self.reference.model
+            return {index for index, window in enumerate(windows) if recorded.has_stages(window.audio)}
         firsts: dict[str, int] = {}
         for index, window in enumerate(windows):
             firsts.setdefault(window.file, index)
@@ -176,7 +191,7 @@ class Comparison:
         with self._running(self.reference, "reference"):
             encoded = reference.encode(features)
             (heard,) = reference.decode(encoded, self.work.options)
-            tokens = self._forced(heard)
+            tokens = self._forced(features, heard)
             wanted = _logits(reference, encoded, tokens)
         failure = str(decoded) if isinstance(decoded, DecodingError) else None
         found: FloatArray | None = None
@@ -209,21 +224,14 @@ class Comparison:
             failure,
         )
 
-    def _forced(self, heard: Hypothesis) -> list[list[int]] | None:
-        """The decoder's input that both sides are given: the prompt and what the reference said."""
-        if self.family != "whisper":
-            return None
-        options = self.work.options
-        model: Any = self.reference.model
-        prompt = model.prompt(heard.language or options.language, options.task, options.timestamps)
-        return [[*prompt, *heard.tokens]]
+    def _forced(self, features: Any, heard: Hypothesis) -> list[list[int]] | None:
+        model = self.reference.model
+        return model.forced(features) if isinstance(model, RecordedModel) else self.work.forced(model, heard)
 
     def _look(
         self, features: Any, tokens: Sequence[Sequence[int]] | None, fast: FloatArray | None
     ) -> tuple[tuple[StageResult, ...], tuple[Finding, ...], dict[str, float] | None]:
         reference, candidate = self.reference.model, self.candidate.model
-        assert isinstance(reference, Inspectable)
-        assert isinstance(candidate, Inspectable)
         with self._timed("looking at stages"):
             stages = look(reference, candidate, features, tokens, candidate.dtype, made=self.work.made)
             findings = localise(reference, candidate, features, tokens, stages, candidate.dtype)

@@ -1,7 +1,7 @@
 """What rounding alone does to one stage and to the logits, by dtype; measured, and the margin over it stated.
 
-Measured by ``benchmarks/rounding.py``: whisper-tiny.en, whisper-base and MedASR's shape with random weights, voxport
-against transformers, several recordings. Each limit is some four times the largest value met.
+Measured by ``benchmarks/rounding.py``: sides that are right and compute differently, whisper-tiny.en and MedASR with
+random weights, real speech. The limits leave several times the largest value that was met.
 """
 
 from __future__ import annotations

@@ -1,0 +1,139 @@
+"""What rounding alone does to a stage and to the logits: where the limits of verify's policy ``exact`` come from.
+
+    python benchmarks/rounding.py
+
+Sides that are right and compute differently are compared, on real speech: voxport with transformers, fused attention
+with plain, one dtype with float32. Exit status 1 if something is beyond the limits in `voxport.verify.limits`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import machine
+from recordings import DEFAULT_MANIFEST, read_manifest
+from setup_engines import DEFAULT_ROOT
+from weights import pull, random_medasr
+
+PAIRS = (
+    ("transformers/cpu:float32", "cpu:float32"),
+    ("transformers/cpu:float32", "transformers/cpu:float32+attention=sdpa"),
+    ("transformers/cpu:bfloat16", "cpu:bfloat16"),
+    ("transformers/cpu:float16", "cpu:float16"),
+    ("transformers/cpu:float32", "cpu:bfloat16"),
+    ("transformers/cpu:float32", "cpu:float16"),
+)
+"""Reference and candidate."""
+
+CLIPS = ("jfk", "beckett")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pair of sides.
+
+    Attributes:
+        model, reference, candidate: what was compared.
+        stage: largest relative L2 that a stage makes, and which stage.
+        kinds: the largest by kind of stage.
+        logits, path: largest relative L2 of the logits, and of the fast path against the table.
+        limits: of a stage, the logits and the path; those of the last two are for sides of one dtype.
+        ok: whether all is within them.
+    """
+
+    model: str
+    reference: str
+    candidate: str
+    stage: tuple[float, str]
+    kinds: dict[str, float]
+    logits: float
+    path: float
+    limits: tuple[float, float, float]
+    ok: bool
+
+
+def measure(name: str, folder: Path, clips: list[str], reference: str, candidate: str) -> Row:
+    from voxport.sides import Side
+    from voxport.verify import Comparison, Loaded, Work, limits, windows_of
+
+    sides = [Side.parse(text) for text in (reference, candidate)]
+    loaded = [Loaded(side, side.load(str(folder))) for side in sides]
+    work = Work(look_at=len(clips))
+    outcome = Comparison(loaded[0], loaded[1], work).run(windows_of(clips, loaded[0].model))
+    made = outcome.worst_stages("made", "relative_l2")
+    kinds: dict[str, float] = {}
+    for stage in outcome.windows[0].stages:
+        if stage.name in made:
+            kinds[stage.kind] = max(kinds.get(stage.kind, 0.0), made[stage.name])
+    worst = max(made, key=lambda one: made[one])
+    logits = outcome.worst("logits", "relative_l2")
+    path = outcome.worst("path", "relative_l2")
+    assert logits is not None
+    assert path is not None
+    dtype = outcome.candidate.dtype
+    allowed = (limits.STAGE[dtype], limits.LOGITS[dtype], limits.PATH[dtype])
+    same = outcome.reference.dtype == dtype
+    fast = path[0] if sides[1].engine == "voxport" else 0.0
+    ok = made[worst] <= allowed[0] and fast <= allowed[2] and (not same or logits[0] <= allowed[1])
+    return Row(name, reference, candidate, (made[worst], worst), kinds, logits[0], fast, allowed, ok)
+
+
+def report(rows: list[Row]) -> str:
+    lines = [
+        "# Rounding",
+        "",
+        f"Relative L2, the largest over {', '.join(CLIPS)}; the limits of the policy `exact` behind each figure.",
+        "",
+        "| model | reference | candidate | a stage, on given inputs | which | logits | fast path and table |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        stage, logits, path = row.limits
+        dtypes = [side.partition(":")[2].partition("+")[0] for side in (row.reference, row.candidate)]
+        allowed = f" ({logits:g})" if dtypes[0] == dtypes[1] else ""
+        lines.append(
+            f"| {row.model} | {row.reference} | {row.candidate} | {row.stage[0]:.2g} ({stage:g}) | {row.stage[1]}"
+            f" | {row.logits:.2g}{allowed} | {row.path:.2g} ({path:g}) |"
+        )
+    bad = [f"{row.model} {row.candidate}" for row in rows if not row.ok]
+    lines += ["", f"**{'beyond the limits: ' + ', '.join(bad) if bad else 'everything is within the limits'}.**"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="whisper-tiny.en", help="names or folders of Whisper")
+    parser.add_argument("--medasr", type=Path, help="a MedASR folder; default: random weights of its shape")
+    parser.add_argument("--environments", type=Path, default=DEFAULT_ROOT, help="where those are kept")
+    parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST)
+    parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
+    arguments = parser.parse_args()
+    python = Path(sys.executable)
+    clips = [str(one.file) for one in read_manifest(arguments.manifest) if one.name in CLIPS]
+    folders = {
+        Path(name).name: Path(name) if Path(name).is_dir() else Path(pull(name, python))
+        for name in arguments.models.split(",")
+    }
+    folders["medasr (random weights)"] = arguments.medasr or random_medasr(arguments.environments, python)
+    rows = []
+    for name, folder in folders.items():
+        for reference, candidate in PAIRS:
+            if name.startswith("medasr") and reference.endswith(":float16"):
+                continue  # transformers' float16 stream is what float16 is too narrow for
+            sys.stderr.write(f"{name} {candidate}\n")
+            rows.append(measure(name, folder, clips, reference, candidate))
+    text = report(rows)
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    (arguments.results / "rounding.md").write_text(text, encoding="utf-8")
+    value = {"machine": machine.describe(), "rows": [asdict(row) for row in rows]}
+    (arguments.results / "rounding.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    print(text)
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
