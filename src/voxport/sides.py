@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from voxport.devices import DTYPES, PRECISIONS, get_device
@@ -48,7 +47,6 @@ class Side:
         attention: of transformers: "eager" (plain operations) or "sdpa"; None = eager.
         precision: "strict" without the device's shortcuts.
         graph: whether a decoder's steps are compiled (NPU).
-        recipe: a file that says which modules stay in float32.
         model: name or folder, None = that of the comparison.
     """
 
@@ -60,7 +58,6 @@ class Side:
     attention: str | None = None
     precision: str = "default"
     graph: bool = False
-    recipe: Path | None = None
     model: str | None = None
 
     @classmethod
@@ -96,8 +93,8 @@ class Side:
     def _check_engine(self) -> None:
         if self.engine == "voxport" and self.attention is not None:
             raise UsageError(f"{self}: attention is a setting of transformers", hint="write transformers/...")
-        if self.engine == "transformers" and (self.graph or self.recipe is not None):
-            raise UsageError(f"{self}: graph and recipe are settings of voxport's own engine")
+        if self.engine == "transformers" and self.graph:
+            raise UsageError(f"{self}: graph is a setting of voxport's own engine")
 
     def __str__(self) -> str:
         engine = "" if self.engine == "voxport" else f"{self.engine}/"
@@ -195,10 +192,6 @@ def _yes_or_no(key: str, value: str) -> bool:
     return _one_of("yes", "no")(key, value) == "yes"
 
 
-def _path(key: str, value: str) -> Path:
-    return Path(value)
-
-
 def _written(value: object) -> str:
     return "yes" if value is True else str(value)
 
@@ -209,5 +202,4 @@ _KEYS: dict[str, Callable[[str, str], Any]] = {
     "attention": _one_of("eager", "sdpa"),
     "precision": _one_of(*PRECISIONS),
     "graph": _yes_or_no,
-    "recipe": _path,
 }
