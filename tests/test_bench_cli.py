@@ -127,6 +127,7 @@ def test_results_of_other_work_are_refused(
     assert "unknown option '--model'" in refused(capsys, "diff", str(other), str(other), "--model", "x")
 
 
+@pytest.mark.full
 def test_beside_transformers(tiny_en: Path, jfk: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     found = json.loads(
@@ -143,6 +144,7 @@ def test_beside_transformers(tiny_en: Path, jfk: Path, capsys: pytest.CaptureFix
     assert any("decodes exactly 3 tokens" in note for note in found["notes"])
 
 
+@pytest.mark.full
 def test_both_engines_decode_the_very_tokens(tiny_en: Path, jfk: Path) -> None:
     """Exactly as many as asked for, beyond the end of text, and the same."""
     pytest.importorskip("transformers")

@@ -49,13 +49,13 @@ def windows(jfk: Path) -> list[Audio]:
     return [read(jfk.parent / f"{name}.flac") for name in CLIPS]
 
 
-def tokens(model: Any, windows: list[Audio], *, timestamps: bool) -> list[tuple[int, ...]]:
-    options = DecodingOptions(language="en", timestamps=timestamps, no_speech_threshold=None)
+def tokens(model: Any, windows: list[Audio], *, timestamps: bool, limit: int | None = None) -> list[tuple[int, ...]]:
+    options = DecodingOptions(language="en", timestamps=timestamps, no_speech_threshold=None, max_tokens=limit)
     return [found.tokens for found in model.decode(model.encode(model.features(windows)), options)]
 
 
 @pytest.mark.parametrize("timestamps", [False, True])
-@pytest.mark.parametrize("options", [{}, {"graph": True}, {"precision": "strict"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"graph": True}], ids=str)
 def test_the_cpus_tokens(tiny_en: Path, windows: list[Audio], options: dict[str, Any], timestamps: bool) -> None:
     wanted = tokens(voxport.load_model(str(tiny_en), "cpu", "float32"), windows, timestamps=timestamps)
     assert len({len(row) for row in wanted}) == len(CLIPS)
@@ -64,23 +64,21 @@ def test_the_cpus_tokens(tiny_en: Path, windows: list[Audio], options: dict[str,
     assert tokens(model, windows[:1], timestamps=timestamps) == wanted[:1]
 
 
-@pytest.mark.parametrize("timestamps", [False, True])
-def test_float16_says_the_same_with_and_without_fused_operations(
-    tiny_en: Path, windows: list[Audio], timestamps: bool
-) -> None:
+def test_float16_says_the_same_with_and_without_fused_operations(tiny_en: Path, windows: list[Audio]) -> None:
     found = [
-        tokens(voxport.load_model(str(tiny_en), "npu:0", "float16", graph=graph), windows, timestamps=timestamps)
+        tokens(voxport.load_model(str(tiny_en), "npu:0", "float16", graph=graph), windows[:1], timestamps=True, limit=8)
         for graph in (False, True)  # graphs use none
     ]
+    assert len(found[0][0]) == 8
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_operations_of_a_step(tiny_en: Path, windows: list[Audio], dtype: str) -> None:
     model: Any = voxport.load_model(str(tiny_en), "npu:0", dtype)
-    state = model.start(model.encode(model.features(windows)), 20)
-    state.advance(torch.tensor([[50257, 50362]] * len(windows), device="npu:0"))
-    given = torch.full((len(windows), 1), 843, device="npu:0")
+    state = model.start(model.encode(model.features(windows[:1])), 20)
+    state.advance(torch.tensor([[50257, 50362]], device="npu:0"))
+    given = torch.full((1, 1), 843, device="npu:0")
     with testing.count_operations() as counted:
         state.advance(given)
     embedding_and_first_norm = 2
@@ -136,7 +134,8 @@ def test_a_fused_operation_that_is_wrong_is_not_used(
     (message,) = [record.getMessage() for record in caplog.records]
     assert name in message
     assert reason in message
-    assert "country" in voxport.transcribe(windows[0], model=model).text
+    (said,) = tokens(model, windows[:1], timestamps=False, limit=4)
+    assert said == (843, 523, 616, 5891)  # and so my fellow
 
 
 def test_gelu_as_an_npu_computes_it_passes_for_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,5 +178,5 @@ def test_few_graphs_are_compiled(tiny_en: Path, windows: list[Audio], monkeypatc
     monkeypatch.setattr(torchair, "get_npu_backend", counting)
     model = voxport.load_model(str(tiny_en), "npu:0", "float32", graph=True)
     for count in (1, 2, 3, 3, 1):
-        tokens(model, windows[:count], timestamps=False)
+        tokens(model, windows[:count], timestamps=False, limit=3)
     assert compiled == [[1], [2], [4]]
