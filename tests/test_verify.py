@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -443,3 +445,21 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for name in ("relative_l2", "cosine", "over_thousandth", "kl", "margin", "whisper-writeup", "cannot show"):
         assert name in shown
+
+
+def test_what_needs_no_torch_loads_none(tmp_path: Path) -> None:
+    """And what does loads it behind `import_torch`: with torch_npu but without CANN a plain import would fail."""
+    code = (
+        "import sys\n"
+        "from voxport.cli import main\n"
+        "assert main(['verify', '--explain']) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+        "from voxport.devices import host\n"
+        "calls = []\n"
+        "real = host.import_torch\n"
+        "host.import_torch = lambda: calls.append('torch' in sys.modules) or real()\n"
+        "from voxport.verify import Comparison\n"
+        "assert calls[0] is False, calls\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

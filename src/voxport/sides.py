@@ -163,6 +163,7 @@ def default_reference() -> tuple[Side, str | None]:
     """The published implementation on the CPU in float32; where it is not installed ours, and then what to tell."""
     from voxport.models.reference.published import import_transformers
 
+    import_torch()  # before transformers does, which would load backends that may not be loadable
     try:
         import_transformers((4, 57))
     except MissingDependencyError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voxport.bench.results import SCOPES, STAGES, per_second
+from voxport.bench.results import SCOPES, STAGES, TITLES, per_second
 from voxport.bench.statistics import compare_unpaired
 from voxport.errors import UsageError
 
@@ -20,16 +20,6 @@ no interval within one run knows of. Less than this is noise, whatever the inter
 
 ONCE_FLOOR = 0.10
 """For figures that were taken once."""
-
-TITLES = {
-    "model": "model only",
-    "end_to_end": "end to end",
-    "features": "features",
-    "encode": "encode",
-    "decode": "decode",
-    "prefill": "prefill",
-    "token": "per token",
-}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voxport.bench.results import SCOPES, TITLES
 from voxport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ text.a, text.b { stroke: none; } path { fill: none !important; stroke-width: 2; 
 svg { background: #0d1117; } text { fill: #e6edf3; } .faint { fill: #9198a1; } .grid { stroke: #2d333b; }
 .axis { stroke: #9198a1; } .a { stroke: #58a6ff; fill: #58a6ff; } .b { stroke: #f0883e; fill: #f0883e; }
 }"""
-
-TITLES = {"model": "model only", "end_to_end": "end to end"}
 
 
 def sweep_svg(result: dict[str, Any]) -> str:
@@ -76,7 +75,7 @@ def _lines(result: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     sweep = result["sweep"]
     for place, side in enumerate(result["sides"]):
-        for scope, title in TITLES.items():
+        for scope in SCOPES:
             points = []
             for point in sweep["points"]:
                 figure = point["sides"][side["label"]].get(scope)
@@ -84,7 +83,7 @@ def _lines(result: dict[str, Any]) -> list[dict[str, Any]]:
                     low, high = figure["interval"] or (figure["median"], figure["median"])
                     points.append((point["x"], *(1000 * value for value in (figure["median"], low, high))))
             if points:
-                label = f"{side['label']} {title}" if len(result["sides"]) > 1 else title
+                label = f"{side['label']} {TITLES[scope]}" if len(result["sides"]) > 1 else TITLES[scope]
                 growth = sweep["growth"][side["label"]][scope]
                 found.append(
                     {

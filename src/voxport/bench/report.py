@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from voxport.bench.results import SCOPES, STAGES
+from voxport.bench.results import SCOPES, STAGES, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["diff_text", "report_text"]
 
-TITLES = {
-    "model": "model only",
-    "end_to_end": "end to end",
-    "features": "features",
-    "encode": "encode",
-    "decode": "decode",
-    "prefill": "prefill",
-    "token": "per token",
-}
 WIDTH = 100
 
 

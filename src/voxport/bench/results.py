@@ -23,6 +23,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "SCOPES",
     "STAGES",
+    "TITLES",
     "comparison",
     "definitions",
     "per_second",
@@ -36,6 +37,15 @@ SCHEMA_VERSION = 1
 
 SCOPES = ("model", "end_to_end")
 STAGES = ("features", "encode", "decode", "prefill", "token")
+TITLES = {
+    "model": "model only",
+    "end_to_end": "end to end",
+    "features": "features",
+    "encode": "encode",
+    "decode": "decode",
+    "prefill": "prefill",
+    "token": "per token",
+}
 
 Rounds = list[list[float]]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voxport.cli.inputs import STANDARD_INPUT, Recording
+from voxport.cli.introduction import introduce
 from voxport.cli.progress import Progress, clock, speed
 from voxport.cli.signals import EXIT_INTERRUPTED, deferred, ignored
 from voxport.cli.terminal import note, show_error, warn
@@ -97,7 +98,7 @@ class Job:
             self.progress.status("loading the model ...")
             self._models = self.load()
             self.progress.clear()
-            self._introduce(self._models[0])
+            introduce(self._models[0], quiet=self.quiet)
         try:
             self._transcribe(index, recording, self._models, attempt)
         except VoxportError as error:
@@ -110,16 +111,6 @@ class Job:
             self._fail(index, error)
         finally:
             self._tell_warnings(recording, attempt)
-
-    def _introduce(self, model: ASRModel) -> None:
-        """Say what a reader of the results should know of the model and its device."""
-        if model.info.random_weights:
-            warn(f"{model.name} has random weights: what it says means nothing")
-        if model.device.simulated:
-            kind = model.device.kind
-            warn(f"{model.device} is simulated on the CPU, for development: its speed and numerics are no {kind}'s")
-        if model.device.choice and not self.quiet:
-            note("device", model.device.choice)
 
     def _transcribe(self, index: int, recording: Recording, models: Sequence[ASRModel], attempt: _Attempt) -> None:
         from voxport.pipeline import Transcription

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from voxport.cli.introduction import introduce
 from voxport.cli.outputs import write_atomically
 from voxport.cli.progress import Progress, clock, speed
 from voxport.cli.signals import deferred, ignored
@@ -88,7 +89,7 @@ class ScoreJob:
         progress.status("loading the model ...")
         listener = self.load()
         progress.clear()
-        self._introduce(listener)
+        introduce(listener.model, quiet=self.quiet)
         listener.check(clips)
         self._check_origin(listener.origin)
         if not clips:
@@ -146,17 +147,6 @@ class ScoreJob:
         for name, error in errors.items():
             show_error(error, about=name)
             self._failed[name] = Heard(None, error=error.to_dict(), names=(name,))
-
-    def _introduce(self, listener: Listener) -> None:
-        """Say what a reader of the results should know of the model and its device."""
-        model = listener.model
-        if model.info.random_weights:
-            warn(f"{model.name} has random weights: what it says means nothing")
-        if model.device.simulated:
-            kind = model.device.kind
-            warn(f"{model.device} is simulated on the CPU, for development: its speed and numerics are no {kind}'s")
-        if model.device.choice and not self.quiet:
-            note("device", model.device.choice)
 
     def _write(self) -> None:
         if self.save is not None and len(self._lines) > self._saved:

@@ -1,19 +1,15 @@
-"""Between the networks' tensors and numpy. The only part of verify that touches torch."""
+"""Between the networks' tensors and numpy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from voxport.devices.host import import_torch
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from torch import Tensor
 
     from voxport.types import FloatArray
 
-__all__ = ["as_array", "inference", "on"]
+__all__ = ["as_array", "on"]
 
 
 def as_array(tensor: Tensor) -> FloatArray:
@@ -25,9 +21,3 @@ def as_array(tensor: Tensor) -> FloatArray:
 def on(tensor: Tensor, like: Tensor) -> Tensor:
     """On the device and in the dtype of `like`."""
     return tensor.to(like.device, like.dtype)
-
-
-def inference() -> AbstractContextManager[Any]:
-    """Without gradients."""
-    mode: AbstractContextManager[Any] = import_torch().inference_mode()
-    return mode

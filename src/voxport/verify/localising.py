@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from voxport.verify import limits
-from voxport.verify.arrays import inference, on
+from voxport.verify.arrays import on
 from voxport.verify.causes import Case, explain
 from voxport.verify.outcome import Finding, StageResult
 
@@ -73,7 +75,7 @@ def localise(
         assert stage.compute is not None
         assert result.made is not None
         inputs = [given[one] if one in given else on(theirs[one], ours[one]) for one in stage.reads]
-        with inference():
+        with torch.inference_mode():
             found = stage.compute(*inputs)
         parameters = [{} if stage.module is None else side.parameter(stage.module) for side in (reference, candidate)]
         cause, evidence = explain(Case(stage, inputs, theirs[stage.name], found, parameters[0], parameters[1]))

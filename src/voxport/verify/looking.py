@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from voxport.metrics import Sums
 from voxport.models.stages import Stage, inputs_of
-from voxport.verify.arrays import as_array, inference, on
+from voxport.verify.arrays import as_array, on
 from voxport.verify.outcome import StageResult
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def look(
             passed = Sums(dtype).add(as_array(ours[name]), wanted).metrics()
             own = None
             if made and stage.compute is not None:
-                with inference():
+                with torch.inference_mode():
                     inputs = [given[one] if one in given else on(theirs[one], ours[one]) for one in stage.reads]
                     own = Sums(dtype).add(as_array(stage.compute(*inputs)), wanted).metrics()
             results.append(StageResult(name, stage.kind, passed, own))

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from rapidfuzz.distance import Levenshtein
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
@@ -21,16 +23,4 @@ def words(text: str) -> list[str]:
 
 def edit_distance(left: Sequence[Hashable], right: Sequence[Hashable]) -> int:
     """Fewest insertions, deletions and substitutions from one to the other (Levenshtein, 1966)."""
-    start = 0
-    while start < min(len(left), len(right)) and left[start] == right[start]:
-        start += 1
-    end = 0
-    while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
-        end += 1
-    left, right = left[start : len(left) - end], right[start : len(right) - end]
-    row = list(range(len(right) + 1))
-    for number, item in enumerate(left, 1):
-        diagonal, row[0] = row[0], number
-        for column, other in enumerate(right, 1):
-            diagonal, row[column] = row[column], min(diagonal + (item != other), row[column] + 1, row[column - 1] + 1)
-    return row[-1]
+    return Levenshtein.distance(left, right)

@@ -168,11 +168,6 @@ class RecordedModel:
         self._entries: list[dict[str, Any]] = content["windows"]
         self._by_samples = {entry["samples"]: index for index, entry in enumerate(self._entries)}
 
-    @property
-    def looked_at(self) -> int:
-        """Windows whose stages were recorded."""
-        return sum(entry["stages"] for entry in self._entries)
-
     def require(self, identity: str) -> None:
         """Refuse a candidate with other weights.
 
