@@ -31,6 +31,7 @@ class FakeModel:
         self.info = ModelInfo(name, "whisper", "ab" * 32, "models/fake", random_weights=name.endswith("-random"))
         self.device = get_device("cpu")
         self.dtype = "float32"
+        self.float32_modules: tuple[str, ...] = ()
 
 
 class FakeTranscription:

@@ -153,8 +153,8 @@ def test_the_options_are_the_agreed_ones() -> None:
     names = {name for action in subparsers.choices["transcribe"]._actions for name in action.option_strings}
     assert names == {
         "--model", "--device", "--dtype", "--language", "--task", "--output_format", "-f", "--output_dir", "-o",
-        "--json", "--format_dictation", "--precision", "--graph", "--threads", "--batch_size", "--no-vad", "--channels",
-        "--offline", "--source", "--quiet", "-q", "--help", "-h",
+        "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
+        "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
     }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxport.cli.outputs import check_folder, output_stems, write_atomically
+from voxport.cli.outputs import check_folder, output_stems
 from voxport.errors import OutputError
+from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -287,13 +287,13 @@ def test_a_full_disk_leaves_nothing_half_written(voxport: CommandLine, monkeypat
         if len(synced) > 1:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("voxport.cli.outputs.os.fsync", fill_up)
+    monkeypatch.setattr("voxport.writing.os.fsync", fill_up)
     done = voxport(*inputs, "-o", "out")
     assert done.code == 1
     assert done.err == (
         "stopped: 1 of 3 recordings are done\n"
         "error: can't write 'out/b.txt': No space left on device\n"
-        "hint: the disk is full: make room, or choose another folder with -o\n"
+        "hint: the disk is full: make room, or choose another place\n"
     )
     assert voxport.files() == {"a.txt": "Hello\n"}
 
@@ -307,8 +307,7 @@ def test_no_permission_is_said_before_any_work(voxport: CommandLine, monkeypatch
     done = voxport(voxport.record("a.wav", HELLO), "-o", "out/deep", "--model", "whisper-huge")
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "error: can't write 'out/deep': Permission denied\n"
-        "hint: no permission to write there: choose another folder with -o\n"
+        "error: can't write 'out/deep': Permission denied\nhint: no permission to write there: choose another place\n"
     )
 
 
@@ -362,7 +361,7 @@ def test_a_signal_while_a_result_is_kept_waits(voxport: CommandLine, monkeypatch
     def disturb(_: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("voxport.cli.outputs.os.fsync", disturb)
+    monkeypatch.setattr("voxport.writing.os.fsync", disturb)
     done = voxport(*inputs, "-o", "out", "--json")
     assert done.code == 130
     assert [one["text"] for one in done.objects] == ["Hello"]

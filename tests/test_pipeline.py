@@ -35,6 +35,7 @@ class Recorder:
     name = "recorder"
     info = ModelInfo("recorder", "fake", "0" * 64, "-")
     dtype = "float32"
+    float32_modules: tuple[str, ...] = ()
     sample_rate = RATE
     max_seconds = window_seconds = 30.0
     min_seconds = context_seconds = 0.0

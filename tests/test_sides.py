@@ -80,7 +80,7 @@ def test_a_side_says_itself_again(side: Side) -> None:
         ("transformers/cpu+attention=flash", "attention must be one of eager, sdpa, not 'flash'"),
         ("cpu+attention=sdpa", "attention is a setting of transformers"),
         ("transformers/npu+graph=yes", "graph is a setting of voxport's own engine"),
-        ("cpu+recipe=a.toml", "unknown setting 'recipe=a.toml'"),
+        ("transformers/cpu:float16+recipe=a.toml", "recipe is a setting of voxport's own engine"),
     ],
 )
 def test_what_is_no_side(text: str, message: str) -> None:

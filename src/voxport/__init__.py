@@ -18,6 +18,7 @@ from voxport.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import Literal
 
     from voxport.audio import AudioInput
@@ -50,6 +51,7 @@ def load_model(
     threads: int | None = None,
     precision: Literal["default", "strict"] = "default",
     graph: bool = False,
+    recipe: str | Path | None = None,
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here.
 
@@ -62,6 +64,8 @@ def load_model(
         threads: of the host's processor, for the whole process; None = the physical cores of one NUMA node.
         precision: "strict" computes float32 without the device's shortcuts (TF32, HF32, approximate GELU).
         graph: on an NPU, compile the decoder's steps into graphs (Whisper; torchair; not measured).
+        recipe: file that names the modules that stay in float32 (`voxport verify --advise` makes one); it also gives
+            the dtype of the others.
 
     Raises:
         ModelError: the model can't be had or read.
@@ -71,7 +75,15 @@ def load_model(
     from voxport import models
 
     return models.load_model(
-        name, device, dtype, source=source, offline=offline, threads=threads, precision=precision, graph=graph
+        name,
+        device,
+        dtype,
+        source=source,
+        offline=offline,
+        threads=threads,
+        precision=precision,
+        graph=graph,
+        recipe=recipe,
     )
 
 
@@ -82,9 +94,9 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
         audio: a path, "-" (standard input), bytes, a binary file object, an ``(array, rate)`` pair or an `Audio`.
         model: from `load_model`, or a name, which is then loaded for this one call; on several devices ("npu:0,1") one
             replica each, among which windows are shared out.
-        **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision`, `graph` as in `load_model` (with a
-            name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`, `channels`,
-            `format_dictation`, `batch_size`.
+        **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision`, `graph`, `recipe` as in `load_model`
+            (with a name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`,
+            `channels`, `format_dictation`, `batch_size`.
 
     Raises:
         VoxportError: see `voxport.errors` for the tree.
@@ -104,7 +116,7 @@ def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) ->
     from voxport.errors import UsageError
     from voxport.pipeline import PipelineOptions, Transcription
 
-    names = ("device", "dtype", "source", "offline", "threads", "precision", "graph")
+    names = ("device", "dtype", "source", "offline", "threads", "precision", "graph", "recipe")
     loading = {key: options.pop(key) for key in names if key in options}
     try:
         pipeline_options = PipelineOptions(**options)

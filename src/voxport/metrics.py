@@ -45,6 +45,7 @@ DEFINITIONS: dict[str, str] = {
     "cann_beyond": "elements with |d| > max(floor, 32 units in the last place of r), by the same standard",
     "non_finite": "elements that are NaN or infinite on either side",
     "max_magnitude": "max |c|: 65,504 is where float16 ends",
+    "reference_magnitude": "max |r|",
     "max_probability": "max |softmax(c) - softmax(r)| over all positions and tokens",
     "kl": "mean over positions of sum softmax(r) (log softmax(r) - log softmax(c)), in nats",
     "top1": "share of positions whose likeliest token is the same on both sides",
@@ -84,6 +85,7 @@ class Sums:
     max_abs: float = 0.0
     max_relative: float = 0.0
     max_magnitude: float = 0.0
+    reference_magnitude: float = 0.0
     sum_abs: float = 0.0
     sum_squares: float = 0.0
     reference_squares: float = 0.0
@@ -111,6 +113,7 @@ class Sums:
         return self
 
     def _add(self, c: NDArray[np.float32], r: NDArray[np.float32]) -> None:
+        self.reference_magnitude = max(self.reference_magnitude, float(r.max()), -float(r.min()))
         candidate_squares, reference_squares = _dot(c, c), _dot(r, r)
         if not math.isfinite(candidate_squares + reference_squares):
             finite = np.isfinite(c) & np.isfinite(r)
@@ -168,7 +171,8 @@ class Sums:
                 "cann_matched",
                 "cann_beyond",
             )
-            return {**dict.fromkeys((*names, *shares), math.nan), "non_finite": float(self.non_finite)}
+            known = {"non_finite": float(self.non_finite), "reference_magnitude": self.reference_magnitude}
+            return {**dict.fromkeys((*names, *shares), math.nan), **known}
         return {
             "max_abs": self.max_abs,
             "mean_abs": self.sum_abs / self.count,
@@ -183,6 +187,7 @@ class Sums:
             "cann_matched": self.matched / self.count,
             "cann_beyond": float(self.beyond),
             "max_magnitude": self.max_magnitude,
+            "reference_magnitude": self.reference_magnitude,
             "non_finite": float(self.non_finite),
         }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from voxport.models import ASRModel
     from voxport.models.hub.progress import Progress
+    from voxport.models.recipe import Recipe
 
 __all__ = ["ENGINES", "GRAMMAR", "Side", "default_reference"]
 
@@ -47,6 +48,7 @@ class Side:
         attention: of transformers: "eager" (plain operations) or "sdpa"; None = eager.
         precision: "strict" without the device's shortcuts.
         graph: whether a decoder's steps are compiled (NPU).
+        recipe: file that names the modules that stay in float32, see `voxport.models.recipe`.
         model: name or folder, None = that of the comparison.
     """
 
@@ -58,6 +60,7 @@ class Side:
     attention: str | None = None
     precision: str = "default"
     graph: bool = False
+    recipe: str | None = None
     model: str | None = None
 
     @classmethod
@@ -93,8 +96,9 @@ class Side:
     def _check_engine(self) -> None:
         if self.engine == "voxport" and self.attention is not None:
             raise UsageError(f"{self}: attention is a setting of transformers", hint="write transformers/...")
-        if self.engine == "transformers" and self.graph:
-            raise UsageError(f"{self}: graph is a setting of voxport's own engine")
+        for key in ("graph", "recipe"):
+            if self.engine == "transformers" and getattr(self, key):
+                raise UsageError(f"{self}: {key} is a setting of voxport's own engine")
 
     def __str__(self) -> str:
         engine = "" if self.engine == "voxport" else f"{self.engine}/"
@@ -112,9 +116,10 @@ class Side:
         *,
         source: str | None = None,
         offline: bool = False,
+        recipe: Recipe | None = None,
         progress: Progress | None = None,
     ) -> ASRModel:
-        """The model of this side, `model` unless it names its own.
+        """The model of this side, `model` unless it names its own; with `recipe` instead of the side's.
 
         Raises:
             VoxportError: as `voxport.load_model`.
@@ -132,6 +137,7 @@ class Side:
                 threads=self.threads,
                 precision=self.precision,  # type: ignore[arg-type]
                 graph=self.graph,
+                recipe=recipe or self.recipe,
                 progress=progress,
             )
         from voxport.models import model_family
@@ -193,6 +199,10 @@ def _yes_or_no(key: str, value: str) -> bool:
     return _one_of("yes", "no")(key, value) == "yes"
 
 
+def _text(key: str, value: str) -> str:
+    return value
+
+
 def _written(value: object) -> str:
     return "yes" if value is True else str(value)
 
@@ -203,4 +213,5 @@ _KEYS: dict[str, Callable[[str, str], Any]] = {
     "attention": _one_of("eager", "sdpa"),
     "precision": _one_of(*PRECISIONS),
     "graph": _yes_or_no,
+    "recipe": _text,
 }

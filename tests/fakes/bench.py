@@ -63,6 +63,7 @@ class FakeModel:
     supports: frozenset[str] = frozenset()
     languages = frozenset({"en"})
     dtype = "float32"
+    float32_modules: tuple[str, ...] = ()
 
     def __init__(self, device: FakeDevice, *, factor: float = 1.0) -> None:
         self.device = device

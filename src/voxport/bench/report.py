@@ -64,8 +64,10 @@ def _side_line(side: dict[str, Any]) -> str:
     chip = environment.get("chip") or side["device"]
     simulated = " (simulated on the CPU)" if side["simulated"] else ""
     threads = f"{side['threads']} CPU thread{'s' * (side['threads'] != 1)}"
+    kept = len(side.get("float32_modules", ()))
+    dtype = side["dtype"] + (f", {kept} modules in float32," if kept else "")
     return (
-        f"{side['side']}: {engine}{attention}, {side['dtype']} on {side['device']}{simulated}, {chip}, {threads}, "
+        f"{side['side']}: {engine}{attention}, {dtype} on {side['device']}{simulated}, {chip}, {threads}, "
         f"torch {environment['torch']}, weights {side['model']['identity'][:12]}"
     )
 

@@ -135,6 +135,7 @@ class Subject:
             "device": str(device),
             "dtype": model.dtype,
             "precision": self.side.precision,
+            "float32_modules": list(model.float32_modules),
             "graph": device.graph,
             "threads": self.threads,
             "simulated": device.simulated,

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import find_recordings
-from voxport.cli.outputs import write_atomically
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
 from voxport.cli.terminal import warn, write_stdout
 from voxport.cli.transcribe import DEFAULT_MODEL
 from voxport.devices import DTYPES
 from voxport.errors import AudioError, UsageError
+from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
     import argparse

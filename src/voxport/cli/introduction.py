@@ -13,7 +13,8 @@ __all__ = ["introduce"]
 
 
 def introduce(model: ASRModel, *, quiet: bool) -> None:
-    """Warn of random weights and simulated devices, and unless `quiet` tell which device ``auto`` has chosen."""
+    """Warn of random weights and simulated devices, and unless `quiet` tell which device ``auto`` has chosen, and
+    of mixed precision."""
     if model.info.random_weights:
         warn(f"{model.name} has random weights: what it says means nothing")
     if model.device.simulated:
@@ -21,3 +22,5 @@ def introduce(model: ASRModel, *, quiet: bool) -> None:
         warn(f"{model.device} is simulated on the CPU, for development: its speed and numerics are no {kind}'s")
     if model.device.choice and not quiet:
         note("device", model.device.choice)
+    if model.float32_modules and not quiet:
+        note("precision", f"{model.dtype}, {len(model.float32_modules)} modules in float32")

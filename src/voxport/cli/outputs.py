@@ -1,35 +1,25 @@
-"""Result files: their names, so that none overwrites another, and writing them whole or not at all."""
+"""Result files: their names, so that none overwrites another, and whether a folder takes them."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
-import secrets
 import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxport.errors import OutputError, UsageError
+from voxport.errors import UsageError
 from voxport.formats import FORMATS
+from voxport.writing import output_error, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["check_folder", "output_stems", "write_atomically"]
+__all__ = ["check_folder", "output_stems"]
 
 LONGEST_STEM_BYTES = 200
 """File systems allow 255 bytes a name; the rest is for suffixes and the temporary name."""
-
-_HINTS = {
-    errno.ENOSPC: "the disk is full: make room, or choose another folder with -o",
-    errno.EDQUOT: "your disk quota is used up: make room, or choose another folder with -o",
-    errno.EACCES: "no permission to write there: choose another folder with -o",
-    errno.EPERM: "no permission to write there: choose another folder with -o",
-    errno.EROFS: "that disk is read-only: choose another folder with -o",
-}
 
 
 def output_stems(inputs: Sequence[str], taken: Iterable[str] = ()) -> list[str]:
@@ -103,47 +93,12 @@ def check_folder(folder: Path) -> None:
     if existing != folder and folder.suffix.lstrip(".") in FORMATS:
         raise UsageError(f"the output folder {str(folder)!r} has the name of a file", hint=hint)
     # Tried and not asked for: rights alone don't tell of read-only and special file systems.
-    probe = existing / _temporary_name()
+    probe = existing / temporary_name()
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         raise output_error(folder, error) from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all; a reader sees the old file or the new one, nothing between.
-
-    The bytes go to a hidden file in the same folder, to the disk, and only then to the name. The folder is created.
-
-    Raises:
-        OutputError: disk full, no permission, and the like. Nothing is left behind.
-    """
-    temporary = path.parent / _temporary_name()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("x", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise output_error(path, error) from error
-
-
-def output_error(path: Path, error: OSError) -> OutputError:
-    """The error of the system as ours, with what to do about it."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return OutputError(f"can't write {str(path)!r}: {reason}", hint=_HINTS.get(error.errno or 0))
-
-
-def _temporary_name() -> str:
-    return f".{secrets.token_hex(8)}.part"
 
 
 def _stem(name: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from voxport.cli.outputs import output_stems, write_atomically
+from voxport.cli.outputs import output_stems
 from voxport.cli.terminal import write_stdout
 from voxport.formats import SegmentFormatter, failure_object, json_line, render
+from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

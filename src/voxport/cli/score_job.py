@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from voxport.cli.introduction import introduce
-from voxport.cli.outputs import write_atomically
 from voxport.cli.progress import Progress, clock, speed
 from voxport.cli.signals import deferred, ignored
 from voxport.cli.terminal import note, show_error, warn
 from voxport.errors import OutputError, UsageError, VoxportError
 from voxport.score import Heard, Matched, Origin, read_hypotheses, saved_line
+from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -139,6 +139,9 @@ def _add_machine_options(group: argparse._ArgumentGroup) -> None:
         help="NPU: compile Whisper's decoder steps into graphs (torchair; not measured, slow to start)",
     )
     group.add_argument(
+        "--recipe", metavar="FILE", help="modules that stay in float32, as `voxport verify --advise` found them"
+    )
+    group.add_argument(
         "--batch_size",
         type=integer_from(1, "--batch_size"),
         metavar="N",
@@ -199,6 +202,7 @@ def _load(arguments: argparse.Namespace) -> list[ASRModel]:
         threads=arguments.threads,
         precision=arguments.precision,
         graph=arguments.graph,
+        recipe=arguments.recipe,
         offline=arguments.offline,
         source=arguments.source,
         progress=terminal_progress(quiet=arguments.quiet),

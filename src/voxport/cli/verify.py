@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import find_recordings
+from voxport.cli.outputs import check_folder
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
 from voxport.cli.terminal import warn, write_stdout
@@ -14,9 +16,13 @@ from voxport.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from voxport.models.recipe import Recipe
     from voxport.sides import Side
+    from voxport.verify.comparing import Loaded, Window, Work
     from voxport.verify.outcome import Outcome
+    from voxport.verify.policies import Policy
 
 __all__ = ["add_parser", "run"]
 
@@ -28,7 +34,7 @@ in which module the error is made and what it looks like."""
 EPILOG = """\
 A side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], ENGINE voxport or transformers:
   npu:1:float16    transformers/cpu:float32    cpu:bfloat16+threads=1    cpu:float32@./finetuned
-  keys: batch, threads, precision=strict, graph=yes, attention=eager|sdpa (transformers)
+  keys: batch, threads, precision=strict, graph=yes, recipe=FILE, attention=eager|sdpa (transformers)
 
 examples:
   voxport verify --model whisper-base --candidate npu:float16 clips/*.wav
@@ -36,6 +42,7 @@ examples:
       --reference transformers/cpu:bfloat16 a.wav
   voxport verify --model whisper-base --save ref.trace clips/*.wav                    on one machine
   voxport verify --model whisper-base --against ref.trace --candidate npu clips/*.wav on another
+  voxport verify --model whisper-base --candidate npu:float16 --advise mixed.toml clips/*.wav
   voxport verify --explain                       every metric and policy, defined
 
 policies: words (default), exact, medasr-writeup, whisper-writeup, cann, msprobe, or FILE.toml
@@ -73,6 +80,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     judging = parser.add_argument_group("how it is judged")
     judging.add_argument("--policy", default="words", help="what counts as the same (default: words)")
     judging.add_argument(
+        "--advise",
+        metavar="RECIPE",
+        help="if it fails: find a small set of modules that must stay in float32, and write it as a recipe",
+    )
+    judging.add_argument(
         "--look_at",
         type=integer_from(0, "--look_at"),
         default=2,
@@ -107,13 +119,16 @@ def run(arguments: argparse.Namespace) -> int:
     from voxport.verify import get_policy
 
     policy = get_policy(arguments.policy)
+    _check_advice(arguments)
+    if arguments.save is not None:
+        check_folder(Path(arguments.save).parent)
     if policy.stages and not arguments.look_at and arguments.candidate is not None:
         raise UsageError(f"the policy {policy.name} needs the stages", hint="leave --look_at 0 out")
     candidate = None if arguments.candidate is None else Side.parse(arguments.candidate)
     recordings = _recordings(arguments.inputs)
     progress = Progress(enabled=not arguments.quiet)
     try:
-        outcome = _work(arguments, candidate, recordings, progress)
+        outcome, advice = _work(arguments, candidate, recordings, policy, progress)
     except AudioError as error:
         raise _unreadable(error) from error
     finally:
@@ -124,17 +139,31 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         from dataclasses import asdict
 
-        value = {"verdict": asdict(verdict), **outcome.to_dict()}
+        value = {"verdict": asdict(verdict), **outcome.to_dict(), **({} if advice is None else {"advice": advice})}
         write_stdout(json.dumps(_finite(value), ensure_ascii=False) + "\n")
     else:
         write_stdout("\n".join(render(outcome, verdict, all_stages=arguments.stages)) + "\n")
     return 0 if verdict.ok else 1
 
 
+def _check_advice(arguments: argparse.Namespace) -> None:
+    if arguments.advise is None:
+        return
+    if arguments.candidate is None:
+        raise UsageError("--advise is about a candidate", hint="name one with --candidate")
+    if not arguments.look_at:
+        raise UsageError("--advise needs the stages", hint="leave --look_at 0 out")
+    check_folder(Path(arguments.advise).parent)
+
+
 def _work(
-    arguments: argparse.Namespace, candidate: Side | None, recordings: list[str], progress: Progress
-) -> Outcome | None:
-    """Compare, or write what the reference does where there is no candidate; then None."""
+    arguments: argparse.Namespace,
+    candidate: Side | None,
+    recordings: list[str],
+    policy: Policy,
+    progress: Progress,
+) -> tuple[Outcome | None, dict[str, Any] | None]:
+    """Compare, and advise where that is asked for; or write what the reference does where there is no candidate."""
     from voxport.sides import Side, default_reference
     from voxport.types import DecodingOptions
     from voxport.verify import Comparison, Loaded, RecordedModel, Work, save_trace, windows_of
@@ -158,10 +187,70 @@ def _work(
     work = Work(options, look_at=arguments.look_at)
     if candidate is None:
         save_trace(Path(arguments.save), reference, windows_of(recordings, reference.model), work, show)
-        return None
+        return None, None
     loaded = Loaded(candidate, _load(candidate, arguments, progress))
-    comparison = Comparison(reference, loaded, work, show)
-    return comparison.run(windows_of(recordings, loaded.model), [told] if told else [])
+    windows = windows_of(recordings, loaded.model)
+    notes = [told] if told else []
+    outcome = Comparison(reference, loaded, work, show).run(windows, notes)
+    if arguments.advise is None or policy.judge(outcome).ok:
+        return outcome, None
+    advised, advice = _advise(arguments, outcome, reference, windows, work, policy, progress)
+    if advised is None:
+        return replace(outcome, notes=(*outcome.notes, advice["text"])), advice
+    loaded = Loaded(advised, _load(advised, arguments, progress))
+    return Comparison(reference, loaded, work, show).run(windows, [*notes, advice["text"]]), advice
+
+
+def _advise(
+    arguments: argparse.Namespace,
+    failed: Outcome,
+    reference: Loaded,
+    windows: Sequence[Window],
+    work: Work,
+    policy: Policy,
+    progress: Progress,
+) -> tuple[Side | None, dict[str, Any]]:
+    """Write a recipe with which the candidate passes; the side that it makes, and what to tell."""
+    from voxport.sides import Side
+    from voxport.verify import Loaded, advise
+
+    side = Side.parse(arguments.candidate)
+    if side.engine != "voxport" or side.recipe is not None or failed.candidate.dtype == "float32":
+        raise UsageError(
+            f"there is nothing to advise for {side}: a recipe is for voxport's own engine in float16 or bfloat16"
+        )
+
+    def load(recipe: Recipe) -> Loaded:
+        return Loaded(side, side.load(arguments.model, source=arguments.source, offline=True, recipe=recipe))
+
+    advice = advise(reference, load, windows, work, policy, failed, progress.status)
+    if advice.recipe is None:
+        text = f"no recipe: it fails even with all {advice.modules} modules in float32, so precision is not the cause"
+        return None, {"recipe": None, "modules": advice.modules, "trials": advice.trials, "text": text}
+    found = {
+        "model": failed.model,
+        "weights": failed.reference.identity,
+        "candidate": str(side),
+        "reference": failed.reference.side,
+        "policy": policy.name,
+        "windows": str(len(windows)),
+        "kept": f"{len(advice.recipe.float32)} of {advice.modules} modules",
+    }
+    replace(advice.recipe, found=tuple(found.items())).write(Path(arguments.advise))
+    text = (
+        f"without a recipe it fails; {arguments.advise} keeps {len(advice.recipe.float32)} of {advice.modules} modules "
+        f"in float32, {advice.near_range} of them since their values come near the end of float16's range "
+        f"({advice.trials} trials)"
+    )
+    told = {
+        "recipe": arguments.advise,
+        "float32": list(advice.recipe.float32),
+        "near_range": advice.near_range,
+        "modules": advice.modules,
+        "trials": advice.trials,
+        "text": text,
+    }
+    return replace(side, recipe=arguments.advise), told
 
 
 def _recordings(inputs: list[str]) -> list[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from voxport.devices import DTYPES, PRECISIONS, get_device, get_devices
 from voxport.devices.host import import_torch, set_threads
 from voxport.errors import ModelFormatError, UsageError
+from voxport.models.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
 
@@ -38,6 +39,7 @@ class ASRModel(Protocol):
         info: which weights these are.
         device: where it runs.
         dtype: "float32", "float16" or "bfloat16".
+        float32_modules: paths of modules that are in float32 all the same, by their family's rules or by a recipe.
         sample_rate: that `features` expects, Hz.
         max_seconds: longest window.
         min_seconds: a shorter one can't have words.
@@ -54,6 +56,7 @@ class ASRModel(Protocol):
     info: ModelInfo
     device: Device
     dtype: str
+    float32_modules: tuple[str, ...]
     sample_rate: int
     max_seconds: float
     min_seconds: float
@@ -151,11 +154,13 @@ def load_model(
     threads: int | None = None,
     precision: Precision = "default",
     graph: bool = False,
+    recipe: str | Path | Recipe | None = None,
     progress: Progress | None = None,
 ) -> ASRModel:
     """Load a model, fetching it first if it is not here. See `voxport.load_model` for the arguments.
 
     Args:
+        recipe: modules that stay in float32, as a file or read already; it also gives the dtype of the others.
         progress: told of downloads; None keeps silent.
 
     Raises:
@@ -171,6 +176,7 @@ def load_model(
         threads=threads,
         precision=precision,
         graph=graph,
+        recipe=recipe,
         progress=progress,
     )
     return model
@@ -186,6 +192,7 @@ def load_models(
     threads: int | None = None,
     precision: Precision = "default",
     graph: bool = False,
+    recipe: str | Path | Recipe | None = None,
     progress: Progress | None = None,
 ) -> list[ASRModel]:
     """One replica of a model on each of the devices ("npu:0,1"); otherwise as `load_model`."""
@@ -195,6 +202,9 @@ def load_models(
         raise UsageError(f"unknown precision {precision!r}", hint=f"precisions are: {', '.join(PRECISIONS)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, not {threads}")
+    kept = _recipe(recipe, dtype, precision)
+    if kept is not None:
+        dtype = kept.dtype
     devices = get_devices(device)
     from voxport.models import hub
 
@@ -216,13 +226,25 @@ def load_models(
             chosen.set_precision(precision)
             if graph:
                 chosen.set_graph()
-            models.append(loader.from_folder(resolved.path, chosen, given, name=name))
+            models.append(loader.from_folder(resolved.path, chosen, given, name=name, recipe=kept))
         except (RuntimeError, MemoryError) as error:  # a device that is held by another process, or full
             known = chosen.explain(error)
             if known is None:
                 raise
             raise known from error
     return models
+
+
+def _recipe(recipe: str | Path | Recipe | None, dtype: str, precision: str) -> Recipe | None:
+    if isinstance(recipe, (str, Path)):
+        recipe = Recipe.read(Path(recipe))
+    if recipe is None:
+        return None
+    if precision == "strict":
+        raise UsageError("--precision strict is about float32, a recipe about fewer bits", hint="leave one of them out")
+    if dtype not in ("auto", recipe.dtype):
+        raise UsageError(f"the recipe was made for {recipe.dtype}, not for {dtype}", hint="leave the dtype out")
+    return recipe
 
 
 def model_family(folder: Path) -> str:

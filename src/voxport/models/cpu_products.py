@@ -74,8 +74,10 @@ def linear(
 ) -> Tensor:
     """`F.linear`, and behind it an activation or the addition of `add`.
 
-    Shapes: x (..., D), weight (O, D), bias (O,), add (..., O).
+    Shapes: x (..., D), weight (O, D), bias (O,), add (..., O). `x` is taken to the weight's dtype, which `add` has.
     """
+    if x.dtype != weight.dtype:
+        x = x.to(weight.dtype)
     if _is_fused(weight):
         return _onednn_linear(x, weight, bias, activation=activation, add=add)
     return _behind(F.linear(x, weight, bias), activation=activation, add=add)
@@ -97,6 +99,8 @@ class StepLinear:
 
     def __call__(self, x: Tensor, *, activation: Activation | None = None, add: Tensor | None = None) -> Tensor:
         """As `linear`."""
+        if x.dtype != self.weight.dtype:
+            x = x.to(self.weight.dtype)
         if self._parts is not None and x.numel() == x.shape[-1]:
             return _behind(self._one_row(x), activation=activation, add=add)
         if not self._fused:
@@ -108,7 +112,7 @@ class StepLinear:
     def into(self, out: Tensor, x: Tensor) -> None:
         """The product with x (B, D), plus the bias, into `out` (B, O): for accelerators, where it saves a copy."""
         assert self._bias is not None
-        torch.addmm(self._bias, x, self.weight.t(), out=out)
+        torch.addmm(self._bias, x.to(self.weight.dtype), self.weight.t(), out=out)
 
     def _cut(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""

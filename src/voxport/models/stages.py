@@ -22,7 +22,7 @@ from voxport.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-__all__ = ["Inspectable", "Stage", "Tabled", "inputs_of", "parameters", "run_stages"]
+__all__ = ["Inspectable", "Stage", "Tabled", "inputs_of", "norms_behind", "parameters", "run_stages"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ def parameters(net: nn.Module, path: str) -> dict[str, Tensor]:
     if isinstance(module, (nn.LayerNorm, nn.BatchNorm1d)):
         found["eps"] = torch.tensor(module.eps, dtype=torch.float64)
     return found
+
+
+def norms_behind(stages: Sequence[Stage]) -> dict[str, str]:
+    """Name of a stage -> the norm that reads it, whose dtype its result has where it is a sum."""
+    return {stage.reads[0]: stage.name for stage in stages if stage.kind == "norm"}
 
 
 def inputs_of(stages: Sequence[Stage], names: Collection[str]) -> set[str]:

@@ -3,6 +3,7 @@
 - `comparing`: both sides over the same windows, features and tokens. `looking`: stage by stage.
 - `outcome`: what was found, as plain numbers. `policies`, `limits`: what counts as the same.
 - `trace`: what a reference did, in a file, for another machine.
+- `advising`: modules that must stay in float32.
 - `localising`, `causes`: the module in which an error is made, and what it looks like.
 - `rendering`: all of it as text.
 """
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voxport.verify.advising import Advice, advise
     from voxport.verify.comparing import Comparison, Loaded, Work, windows_of
     from voxport.verify.outcome import Outcome
     from voxport.verify.policies import POLICIES, Check, Policy, Verdict, get_policy
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "POLICIES",
+    "Advice",
     "Check",
     "Comparison",
     "Loaded",
@@ -28,6 +31,7 @@ __all__ = [
     "RecordedModel",
     "Verdict",
     "Work",
+    "advise",
     "get_policy",
     "save_trace",
     "windows_of",
@@ -37,7 +41,7 @@ _WITHOUT_TORCH = {
     "Outcome": "outcome",
     **dict.fromkeys(("POLICIES", "Check", "Policy", "Verdict", "get_policy"), "policies"),
 }
-_WITH_TORCH = {"RecordedModel": "trace", "save_trace": "trace"}
+_WITH_TORCH = {"RecordedModel": "trace", "save_trace": "trace", "Advice": "advising", "advise": "advising"}
 
 
 def __getattr__(name: str) -> Any:

@@ -52,6 +52,7 @@ class Loaded:
             model.device.describe(),
             model.device.simulated,
             model.info.random_weights,
+            model.float32_modules,
         )
 
 
@@ -136,16 +137,18 @@ class Comparison:
         for side in (reference.model, candidate.model):
             side.check(self.work.options)
 
-    def run(self, windows: Sequence[Window], notes: Sequence[str] = ()) -> Outcome:
-        """Compare all windows."""
+    def run(self, windows: Sequence[Window], notes: Sequence[str] = (), *, hasty: bool = False) -> Outcome:
+        """Compare all windows; `hasty` = no further than the first of which the candidate makes nothing."""
         if not windows:
             raise UsageError("there is nothing to compare: the recordings are too short")
         looked = self._looked_at(windows)
         results = []
-        candidates = self._candidate_hypotheses(windows)
-        for index, window in enumerate(windows):
+        candidates = self._candidate_hypotheses(windows, hasty=hasty)
+        for index, window in enumerate(windows[: len(candidates)]):
             self._progress(index, len(windows), window.file)
             results.append(self._window(window, candidates[index], look_at=index in looked))
+            if hasty and results[-1].failure is not None:
+                break
         model = self.reference.model
         return Outcome(
             model.name,
@@ -169,7 +172,7 @@ class Comparison:
             firsts.setdefault(window.file, index)
         return set(list(firsts.values())[: self.work.look_at])
 
-    def _candidate_hypotheses(self, windows: Sequence[Window]) -> list[Hypothesis | DecodingError]:
+    def _candidate_hypotheses(self, windows: Sequence[Window], *, hasty: bool) -> list[Hypothesis | DecodingError]:
         """The candidate's free decoding, in batches as its side wants them: batch against single shows here."""
         size = self.candidate.side.batch or 1
         found: list[Hypothesis | DecodingError] = []
@@ -183,6 +186,8 @@ class Comparison:
                     found += model.decode(model.encode(features), self.work.options)
                 except DecodingError as error:
                     found += [error] * len(batch)
+                    if hasty:
+                        break
         return found
 
     def _window(self, window: Window, decoded: Hypothesis | DecodingError, *, look_at: bool) -> WindowResult:

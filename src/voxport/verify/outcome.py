@@ -114,6 +114,7 @@ class SideFacts:
         environment: `Device.describe`.
         simulated: None, or what the device is a simulation of.
         random_weights: made for tests: the words mean nothing.
+        float32_modules: modules in float32 although `dtype` is another.
     """
 
     side: str
@@ -124,6 +125,7 @@ class SideFacts:
     environment: dict[str, Any]
     simulated: str | None
     random_weights: bool
+    float32_modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

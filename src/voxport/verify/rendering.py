@@ -75,7 +75,8 @@ def _sides(outcome: Outcome) -> Iterator[str]:
 def _side(name: str, facts: SideFacts) -> list[str]:
     environment = facts.environment
     torch = f"torch {environment.get('torch')}"
-    return [name, facts.side, f"{facts.dtype} on {facts.device}", str(environment.get("chip")), torch,
+    mixed = f", {len(facts.float32_modules)} modules in float32," if facts.float32_modules else ""
+    return [name, facts.side, f"{facts.dtype}{mixed} on {facts.device}", str(environment.get("chip")), torch,
             f"weights {facts.identity[:12]}"]  # fmt: skip
 
 

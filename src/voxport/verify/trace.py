@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,9 +20,11 @@ from voxport.errors import OutputError, UsageError
 from voxport.models.stages import Inspectable, Stage
 from voxport.types import DecodingOptions, FloatArray, Hypothesis, ModelInfo
 from voxport.verify.outcome import SideFacts
+from voxport.writing import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -93,13 +93,11 @@ def save_trace(
 
 
 def _write(path: Path, tensors: dict[str, Tensor], content: str) -> None:
-    try:
-        with tempfile.TemporaryDirectory(prefix=".trace-", dir=path.parent) as scratch:
-            whole = Path(scratch) / "trace"
-            save_file(tensors, whole, metadata={_KEY: content})
-            whole.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"the trace {path} can't be written: {error}") from error
+    with whole_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={_KEY: content})
+        except SafetensorError as error:
+            raise OutputError(f"the trace {path} can't be written: {error}") from error
 
 
 def samples_hash(audio: Audio) -> str:
@@ -139,6 +137,7 @@ class RecordedModel:
 
     Args:
         path: of `save_trace`.
+        other_weights: whether a candidate may have others.
 
     Raises:
         UsageError: it is no trace, damaged, or of another version.
@@ -146,8 +145,9 @@ class RecordedModel:
 
     sample_rate = 16_000
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, other_weights: bool = False) -> None:
         self.path = path
+        self._other_weights = other_weights
         try:
             opened: Any = safe_open
             self._file = opened(path, framework="pt")
@@ -174,7 +174,7 @@ class RecordedModel:
         Raises:
             UsageError: they are others.
         """
-        if identity != self.info.identity:
+        if identity != self.info.identity and not self._other_weights:
             raise UsageError(
                 f"the trace {self.path} was made with other weights ({self.info.identity[:12]}, not {identity[:12]})",
                 hint="the same model in the same files is needed",

@@ -10,9 +10,12 @@ import torch
 from voxport.errors import ModelFormatError
 from voxport.models.checkpoint import check_tensors, read_tensors
 from voxport.models.lasr.net import Lasr, LasrDimensions, rotary_speeds
+from voxport.models.lasr.stages import lasr_topology
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from voxport.models.recipe import Recipe
 
 _COMPUTED = re.compile(
     r"encoder\.layers\.\d+\.(feed_forward[12]\.|self_attn\.|conv\.(pointwise_conv[12]|depthwise_conv)\.)"
@@ -126,6 +129,11 @@ def _pair(config: dict[str, Any], name: str, default: tuple[float, float], where
     return float(value[0]), float(value[1])
 
 
+def modules_of_one_dtype(dims: LasrDimensions) -> list[tuple[str, ...]]:
+    """Modules whose matrices lie in one tensor."""
+    return [stage.reads for stage in lasr_topology(dims.layers, dims.heads) if stage.kind == "attention"]
+
+
 def derived_tensors(dims: LasrDimensions) -> dict[str, torch.Tensor]:
     """What some conversions store beside the weights though it follows from config.json: name -> value."""
     speeds = rotary_speeds(dims, torch.device("cpu"))
@@ -138,7 +146,12 @@ def _check_derived(stored: torch.Tensor, expected: torch.Tensor, name: str, fold
 
 
 def load_network(
-    folder: Path, dims: LasrDimensions, device: torch.device, stream: torch.dtype, compute: torch.dtype
+    folder: Path,
+    dims: LasrDimensions,
+    device: torch.device,
+    stream: torch.dtype,
+    compute: torch.dtype,
+    recipe: Recipe | None = None,
 ) -> Lasr:
     """Build the network and load the weights strictly, by their published names.
 
@@ -148,18 +161,23 @@ def load_network(
         device: where to.
         stream: dtype of sub-sampler, residual stream, norms and head.
         compute: dtype of the matrix products in the blocks.
+        recipe: names modules that are in float32 whatever `stream` and `compute` say.
 
     Raises:
         ModelFormatError: a tensor is missing, unknown or of another shape, or a file is damaged.
+        UsageError: the recipe names a module that this network lacks.
     """
     with torch.device("meta"):
         net = Lasr(dims)
     expected = {name: tensor.shape for name, tensor in net.state_dict().items()}
+    modules = {name.rpartition(".")[0] for name in expected}
+    kept = frozenset[str]() if recipe is None else recipe.modules(modules, modules_of_one_dtype(dims))
 
     def convert(name: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
         if not tensor.is_floating_point():  # how many batches the norms have seen
             return name, tensor.to(device, copy=True)
-        dtype = compute if _COMPUTED.match(name) else torch.float32 if _FLOAT32.match(name) else stream
+        in_float32 = _FLOAT32.match(name) or name.rpartition(".")[0] in kept
+        dtype = torch.float32 if in_float32 else compute if _COMPUTED.match(name) else stream
         return name, tensor.to(device, dtype, copy=True)  # in any case: a mapped file is not ours to keep
 
     tensors = read_tensors(folder, convert)
@@ -172,6 +190,5 @@ def load_network(
     net.load_state_dict(tensors, strict=True, assign=True)
     net.requires_grad_(False)
     net.eval()
-    net.encoder.compute_dtype = compute
     net.fuse()
     return net

@@ -22,6 +22,7 @@ from voxport.models.identity import model_identity
 from voxport.models.lasr.checkpoint import blank_token, dimensions, load_network
 from voxport.models.lasr.ranges import RangeWatch
 from voxport.models.lasr.stages import lasr_stages
+from voxport.models.recipe import modules_in_float32
 from voxport.models.stages import Stage, Tabled, parameters
 from voxport.tokenizer.lasr import WORD_START, LasrTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from voxport.devices import Device
     from voxport.models.lasr.net import Lasr
+    from voxport.models.recipe import Recipe
 
 SILENCE = float(np.log(np.float32(1e-5)))
 """What the front end gives for silence: what stands behind a window that is shorter than its batch."""
@@ -86,6 +88,7 @@ class LasrModel(Tabled):
         self.device = device
         self.dtype = dtype
         self.net = net
+        self.float32_modules = () if dtype == "float32" else modules_in_float32(net)
         self.tokenizer = tokenizer
         self.blank = blank
         stride = net.dims.subsampling_stride
@@ -101,12 +104,15 @@ class LasrModel(Tabled):
         self.frame_seconds = self.clock.step
 
     @classmethod
-    def from_folder(cls, folder: Path, device: Device, dtype: str, *, name: str | None = None) -> LasrModel:
+    def from_folder(
+        cls, folder: Path, device: Device, dtype: str, *, name: str | None = None, recipe: Recipe | None = None
+    ) -> LasrModel:
         """Load a published folder: config.json, safetensors, tokenizer.json.
 
         Raises:
             ModelFormatError: the folder is incomplete, damaged, or its files do not belong together.
             UnsupportedOptionError: the device is to compile graphs.
+            UsageError: the recipe names a module that this model lacks.
         """
         if device.graph:
             raise UnsupportedOptionError(
@@ -119,7 +125,7 @@ class LasrModel(Tabled):
         # Hashing lets go of the interpreter's lock: it costs no time beside the loading.
         with ThreadPoolExecutor(1) as pool:
             identity = pool.submit(model_identity, folder)
-            net = load_network(folder, dimensions(config, folder), device.torch_device, stream, compute)
+            net = load_network(folder, dimensions(config, folder), device.torch_device, stream, compute, recipe)
             device.prepare(net)
             tokenizer = LasrTokenizer.from_folder(folder)
         if len(tokenizer.pieces) < net.dims.vocabulary:
@@ -232,15 +238,15 @@ class LasrModel(Tabled):
         return parameters(self.net, path)
 
     def given(self, features: LasrFeatures, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
-        """What the table starts from: "features" (B, mel frames, n_mels), in the stream's dtype.
+        """What the table starts from: "features" (B, mel frames, n_mels), in the sub-sampler's dtype.
 
         Raises:
             UsageError: the windows are not of one length.
         """
         if min(features.frames, default=0) != features.mel.shape[1]:
             raise UsageError("a look into MedASR takes windows of one length, without padding")
-        stream = self.net.encoder.out_norm.weight.dtype
-        return {"features": torch.from_numpy(features.mel).to(self.device.torch_device, stream)}
+        first = self.net.encoder.subsampler.dense_0.weight.dtype
+        return {"features": torch.from_numpy(features.mel).to(self.device.torch_device, first)}
 
     # Windows that are joined -----------------------------------------------------------------------------------------
 
@@ -279,10 +285,10 @@ class LasrModel(Tabled):
 
     def _forward(self, mel: FloatArray, frames: Sequence[int]) -> Tensor:
         """Logits (B, T, V) of mel frames (B, mel frames, n_mels)."""
-        stream = self.net.encoder.out_norm.weight.dtype
+        first = self.net.encoder.subsampler.dense_0.weight.dtype
         if not self.net.dims.frames(max(frames, default=0)):
             return torch.empty(len(mel), 0, self.net.dims.vocabulary, device=self.device.torch_device)
-        given = torch.from_numpy(mel).to(self.device.torch_device, stream)
+        given = torch.from_numpy(mel).to(self.device.torch_device, first)
         watch = RangeWatch() if self.dtype == "float16" else None
         logits: Tensor = self.net(given, frames, watch)
         module = None if watch is None else watch.first_overflow()

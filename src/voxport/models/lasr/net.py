@@ -6,7 +6,9 @@ in order; the named parameters become views of that.
 
 Two dtypes: the *stream* (sub-sampler, residual stream, layer norms, head) and the *compute* dtype of the products in
 the blocks. They differ for float16 only: the published weights drive the residual stream past float16's 65,504, so it
-stays float32. Batch norms are float32 always: not every accelerator has them in the others.
+stays float32. Batch norms are float32 always: not every accelerator has them in the others. A recipe may keep more
+(`voxport.models.recipe`). A module computes in the dtype of its parameters, and a sum of the residual stream in that of
+the norm that reads it; what is read is taken there first.
 
 Shapes: B windows, T frames of 40 ms, D width, H heads.
 After "Conformer: Convolution-augmented Transformer for Speech Recognition", Gulati et al., 2020, with rotary positions
@@ -16,7 +18,7 @@ After "Conformer: Convolution-augmented Transformer for Speech Recognition", Gul
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +94,8 @@ class SubsamplingConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, in) -> (B, T', out)."""
         if not x.is_cpu:
-            return F.conv1d(x.transpose(1, 2), self.weight, self.bias, stride=self.stride).transpose(1, 2)
+            x = x.transpose(1, 2).to(self.weight.dtype)
+            return F.conv1d(x, self.weight, self.bias, stride=self.stride).transpose(1, 2)
         # As one product of matrices, which is faster than torch's convolution (benchmarks/cpu_products.py).
         B, T, C = x.shape
         kernel = self.weight.shape[2]
@@ -128,6 +131,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, name: str, watch: RangeWatch | None) -> Tensor:
         h = linear(x, self.linear1.weight, self.linear1.bias, activation="silu")
+        h = h.to(self.linear2.weight.dtype)
         out = linear(h, self.linear2.weight, self.linear2.bias)
         if watch is not None:
             watch.look(f"{name}.linear1", h)
@@ -170,8 +174,10 @@ class Attention(nn.Module):
         q, k = rotate(parts[:2], rotation).unbind(0)
         v = parts[2].contiguous()
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(B, T, D)
+        attended = attended.to(self.o_proj.weight.dtype)
         out = linear(attended, self.o_proj.weight, self.o_proj.bias)
         if watch is not None:
+            watch.look(name, attended)
             watch.look(f"{name}.o_proj", out)
         return out
 
@@ -210,6 +216,7 @@ class Convolution(nn.Module):
         gated = F.glu(doubled, dim=-1)
         if valid is not None:
             gated = gated.masked_fill(~valid, 0.0)
+        gated = gated.to(self.depthwise_conv.weight.dtype)
         filtered = self.depthwise(gated)
         norm = self.norm
         normed = F.batch_norm(
@@ -220,10 +227,11 @@ class Convolution(nn.Module):
             norm.bias,
             eps=norm.eps,
         )
-        normed = F.silu(normed, inplace=True).to(x.dtype).view_as(x)
+        normed = F.silu(normed, inplace=True).to(self.pointwise_conv2.weight.dtype).view_as(x)
         out = linear(normed, self.pointwise_conv2.weight.squeeze(2), self.pointwise_conv2.bias)
         if watch is not None:
             watch.look(f"{name}.pointwise_conv1", doubled)
+            watch.look(f"{name}.glu", gated)
             watch.look(f"{name}.depthwise_conv", filtered)
             watch.look(f"{name}.norm", normed)
             watch.look(f"{name}.pointwise_conv2", out)
@@ -264,31 +272,32 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        dtype: torch.dtype,
         rotation: tuple[Tensor, Tensor],
         valid: Tensor | None,
         watch: RangeWatch | None,
     ) -> Tensor:
-        """x (B, T, D) in the stream's dtype, `dtype` to compute in."""
+        """x (B, T, D)."""
         mask = None if valid is None else valid.transpose(1, 2).unsqueeze(1)
-        branch = self.feed_forward1(self.norm_feed_forward1(x).to(dtype), f"{self.name}.feed_forward1", watch)
-        x = weighted(x, branch, self.ffn_residual)
-        normed = self.norm_self_att(x).to(dtype)
+        normed = self.norm_feed_forward1(x.to(self.norm_feed_forward1.weight.dtype))
+        branch = self.feed_forward1(normed, f"{self.name}.feed_forward1", watch)
+        x = weighted(x, branch, self.ffn_residual, self.norm_self_att.weight.dtype)
+        normed = self.norm_self_att(x)
         if valid is not None:
             # The mask gives padding the weight 0, and 0 times what may have overflowed there is NaN.
             normed = normed.masked_fill(~valid, 0.0)
         branch = self.self_attn(normed, rotation, mask, f"{self.name}.self_attn", watch)
-        x = x + branch
-        branch = self.conv(self.norm_conv(x).to(dtype), valid, f"{self.name}.conv", watch)
-        x = weighted(x, branch, self.conv_residual)
-        branch = self.feed_forward2(self.norm_feed_forward2(x).to(dtype), f"{self.name}.feed_forward2", watch)
-        x = weighted(x, branch, self.ffn_residual)
+        x = x.to(self.norm_conv.weight.dtype) + branch.to(self.norm_conv.weight.dtype)
+        branch = self.conv(self.norm_conv(x), valid, f"{self.name}.conv", watch)
+        x = weighted(x, branch, self.conv_residual, self.norm_feed_forward2.weight.dtype)
+        branch = self.feed_forward2(self.norm_feed_forward2(x), f"{self.name}.feed_forward2", watch)
+        x = weighted(x, branch, self.ffn_residual, self.norm_out.weight.dtype)
         out: Tensor = self.norm_out(x)
         return out
 
 
-def weighted(stream: Tensor, branch: Tensor, weights: tuple[float, float]) -> Tensor:
-    return (stream * weights[0]).add_(branch, alpha=weights[1])
+def weighted(stream: Tensor, branch: Tensor, weights: tuple[float, float], dtype: torch.dtype) -> Tensor:
+    """Their weighted sum, in `dtype`."""
+    return (stream.to(dtype) * weights[0]).add_(branch.to(dtype), alpha=weights[1])
 
 
 class Encoder(nn.Module):
@@ -299,22 +308,23 @@ class Encoder(nn.Module):
         self.dims = dims
         self.subsampler = Subsampling(dims)
         self.layers = nn.ModuleList(Block(dims, index) for index in range(dims.layers))
-        self.compute_dtype = torch.float32
         self.out_norm = nn.LayerNorm(dims.width, dims.norm_eps, bias=False)
 
     def forward(self, mel: Tensor, valid: Tensor | None, watch: RangeWatch | None) -> Tensor:
-        """mel (B, mel frames, n_mels) in the stream's dtype, valid (B, T, 1) -> (B, T, D)."""
+        """mel (B, mel frames, n_mels), valid (B, T, 1) -> (B, T, D)."""
         x = self.subsampler(mel)
         rotation = self.rotation(x.shape[1], x.device)
-        for layer in self.layers:
-            x = layer(x, self.compute_dtype, rotation, valid, watch)
-        out: Tensor = self.out_norm(x)
+        dtypes = [cast("Block", layer).self_attn.qkv_weight.dtype for layer in self.layers]
+        rotations = {dtype: (rotation[0].to(dtype), rotation[1].to(dtype)) for dtype in set(dtypes)}
+        for layer, dtype in zip(self.layers, dtypes, strict=True):
+            x = layer(x, rotations[dtype], valid, watch)
+        out: Tensor = self.out_norm(x.to(self.out_norm.weight.dtype))
         return out
 
     def rotation(self, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the angles, each (T, d / 2); computed in float32 as published."""
+        """Cosine and sine of the angles, each (T, d / 2), in float32 as published."""
         angles = torch.arange(frames, dtype=torch.float32, device=device)[:, None] * rotary_speeds(self.dims, device)
-        return angles.cos().to(self.compute_dtype), angles.sin().to(self.compute_dtype)
+        return angles.cos(), angles.sin()
 
 
 class Lasr(nn.Module):
@@ -330,7 +340,7 @@ class Lasr(nn.Module):
         """Logits of a batch.
 
         Args:
-            mel: (B, mel frames, n_mels), in the stream's dtype.
+            mel: (B, mel frames, n_mels).
             lengths: valid mel frames of each window, None = all. What lies beyond moves no valid logit.
             watch: told of the blocks' results, for float16.
 

@@ -2,7 +2,8 @@
 
 The largest number of float16 is 65,504. Most chips give infinity beyond it, which a norm turns into NaN; some saturate
 (Ascend 310P): the number stays 65,504, the norm behind it hides the damage, and the words are wrong without a sign. So
-every result in float16 is looked at where it is made. The flags stay on the device until they are asked for.
+every result in float16 is looked at where it is made, and
+where a module of float16 reads it. The flags stay on the device until they are asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class RangeWatch:
         self._flags: list[Tensor] = []
 
     def look(self, name: str, result: Tensor) -> None:
-        """Remember whether any of `result` (B, T, ...) is not finite or at the limit; NaN compares false."""
+        """Remember whether any of `result` (B, T, ...), if it is float16, is not finite or at the limit; NaN compares
+        false."""
+        if result.dtype != torch.float16:
+            return
         fits = result.abs().amax(dim=-1, keepdim=True) < FLOAT16_MAX
         if self.valid is not None:
             fits = fits | ~self.valid

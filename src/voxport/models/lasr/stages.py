@@ -14,11 +14,12 @@ from torch import nn
 
 from voxport.models.cpu_products import linear
 from voxport.models.lasr.net import rotate, weighted
-from voxport.models.stages import Stage
+from voxport.models.stages import Stage, norms_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from torch import Tensor
 
     from voxport.models.lasr.net import Block, Lasr
@@ -44,12 +45,13 @@ def lasr_topology(layers: int, heads: int) -> list[Stage]:
 
 def lasr_stages(net: Lasr) -> list[Stage]:
     """The table computed with a network's parameters."""
-    return [
-        replace(stage, compute=_computation(stage, net)) for stage in lasr_topology(net.dims.layers, net.dims.heads)
-    ]
+    table = lasr_topology(net.dims.layers, net.dims.heads)
+    # A sum has the dtype of the norm that reads it.
+    sums = {name: cast("Tensor", net.get_submodule(norm).weight).dtype for name, norm in norms_behind(table).items()}
+    return [replace(stage, compute=_computation(stage, net, sums.get(stage.name))) for stage in table]
 
 
-def _computation(stage: Stage, net: Lasr) -> Callable[..., Tensor]:
+def _computation(stage: Stage, net: Lasr, stream: torch.dtype | None) -> Callable[..., Tensor]:
     name, leaf = stage.name, stage.name.rpartition(".")[2]
     if leaf in ("conv_0", "conv_1", "dense_1"):
         inner = net.get_submodule(name)
@@ -61,11 +63,12 @@ def _computation(stage: Stage, net: Lasr) -> Callable[..., Tensor]:
     if stage.kind == "gate":
         return lambda x: F.glu(x, dim=-1)
     if stage.kind == "residual":
-        return _residual(name, net)
+        assert stream is not None
+        return _residual(name, net, stream)
     module = net.get_submodule(name)
     if leaf == "depthwise_conv":
         block = cast("Block", net.get_submodule(name.partition(".conv.")[0]))
-        return block.conv.depthwise
+        return lambda x: block.conv.depthwise(x.to(block.conv.depthwise_conv.weight.dtype))
     if isinstance(module, nn.BatchNorm1d):
         return lambda x: _batch_norm(module, x)
     return lambda x: _linear_or_call(module, x)
@@ -94,16 +97,21 @@ def _batch_norm(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
 
 def _attend(net: Lasr, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (x.reshape(*x.shape[:2], net.dims.heads, -1).transpose(1, 2) for x in (q, k, v))
-    q, k = (rotate(x[None], net.encoder.rotation(x.shape[2], x.device))[0] for x in (q, k))
+    q, k = (_rotated(net, x) for x in (q, k))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def _residual(name: str, net: Lasr) -> Callable[[Tensor, Tensor], Tensor]:
+def _rotated(net: Lasr, x: Tensor) -> Tensor:
+    cos, sin = (angles.to(x.dtype) for angles in net.encoder.rotation(x.shape[2], x.device))
+    return rotate(x[None], (cos, sin))[0]
+
+
+def _residual(name: str, net: Lasr, stream: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
     dims = net.dims
     if name.endswith("self_attn.residual"):
-        return lambda x, y: x + y
+        return lambda x, y: x.to(stream) + y.to(stream)
     weights = dims.conv_residual if name.endswith("conv.residual") else dims.ffn_residual
-    return lambda x, y: weighted(x, y, weights)
+    return lambda x, y: weighted(x, y, weights, stream)
 
 
 def _block(name: str, stream: str, heads: int) -> list[Stage]:

@@ -108,6 +108,7 @@ class ReferenceLasr:
         transformers = import_transformers(MINIMUM_TRANSFORMERS)
         self.device = device
         self.dtype = dtype
+        self.float32_modules: tuple[str, ...] = ()
         self._torch_device = device.torch_device
         self._torch_dtype: torch.dtype = getattr(torch, dtype)
         self.model = load_model(transformers, "LasrForCTC", folder, self._torch_dtype, attention)

@@ -98,6 +98,7 @@ class ReferenceWhisper:
         self._transformers = transformers
         self.device = device
         self.dtype = dtype
+        self.float32_modules: tuple[str, ...] = ()
         self._torch_device = device.torch_device
         self._torch_dtype: torch.dtype = getattr(torch, dtype)
         self.model = load_model(transformers, "WhisperForConditionalGeneration", folder, self._torch_dtype, attention)

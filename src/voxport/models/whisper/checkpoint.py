@@ -9,9 +9,12 @@ import torch
 from voxport.errors import ModelFormatError
 from voxport.models.checkpoint import check_tensors, read_tensors
 from voxport.models.whisper.net import Whisper, WhisperDimensions
+from voxport.models.whisper.stages import whisper_topology
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from voxport.models.recipe import Recipe
 
 TIED_NAME = "proj_out.weight"
 
@@ -58,17 +61,27 @@ def _refuse_unknown_variants(config: dict[str, Any], where: Path) -> None:
         raise ModelFormatError(f"{where}/config.json sets activation_function to {activation!r}, Whisper's is gelu")
 
 
-def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dtype: torch.dtype) -> Whisper:
-    """Build the network and load the weights strictly, by their published names.
+def load_network(
+    folder: Path, dims: WhisperDimensions, device: torch.device, dtype: torch.dtype, recipe: Recipe | None = None
+) -> Whisper:
+    """Build the network and load the weights strictly, by their published names; what a recipe names in float32.
 
     Raises:
         ModelFormatError: a tensor is missing, unknown or of another shape, or a file is damaged.
+        UsageError: the recipe names a module that this network lacks.
     """
     with torch.device("meta"):
         net = Whisper(dims)
     expected = {name: parameter.shape for name, parameter in net.named_parameters(remove_duplicate=False)}
-    # A copy in any case: a mapped file is not ours to keep.
-    tensors = read_tensors(folder, lambda name, tensor: (_published_name(name), tensor.to(device, dtype, copy=True)))
+    modules = {name.rpartition(".")[0] for name in expected}
+    kept = frozenset[str]() if recipe is None else recipe.modules(modules, modules_of_one_dtype(dims))
+
+    def convert(published: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
+        name = _published_name(published)
+        own = torch.float32 if name.rpartition(".")[0] in kept else dtype
+        return name, tensor.to(device, own, copy=True)  # in any case: a mapped file is not ours to keep
+
+    tensors = read_tensors(folder, convert)
     if dims.tied:
         tensors.pop(TIED_NAME, None)
         expected.pop(TIED_NAME)
@@ -80,6 +93,14 @@ def load_network(folder: Path, dims: WhisperDimensions, device: torch.device, dt
     net.eval()
     net.fuse()
     return net
+
+
+def modules_of_one_dtype(dims: WhisperDimensions) -> list[tuple[str, ...]]:
+    """Modules whose matrices lie in one tensor, or whose results are added before anything reads them."""
+    table = whisper_topology(dims.encoder_layers, dims.encoder_heads, dims.decoder_layers, dims.decoder_heads)
+    tables = ("model.decoder.embed_tokens", "model.decoder.embed_positions")
+    groups = [stage.reads for stage in table if stage.kind == "attention"]
+    return [*groups, (*tables, "proj_out") if dims.tied else tables]
 
 
 def _published_name(name: str) -> str:

@@ -50,21 +50,30 @@ class LayerWeights:
     def cross_keys_values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, D) -> keys (B, H, T, d) and transposed values (B, H, d, T), in the order a step reads them."""
         B, T, D = hidden.shape
+        hidden = hidden.to(self._cross_k.dtype)
         k = linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
         v = torch.baddbmm(self._cross_v_bias[:, None], self._cross_v.expand(B, D, D), hidden.transpose(1, 2))
         return k, v.view(B, self.heads, D // self.heads, T)
 
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Of the keys and values of the tokens so far."""
+        return self.own_qkv.weight.dtype
+
     def enter(self, embedded: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Begin the residual stream: the sum of both, and what the first norm makes of it."""
         if self._fused.add_norm is None:
-            x = embedded + positions
+            stream = self.own_norm.weight.dtype
+            x = embedded.to(stream) + positions.to(stream)
             return x, self.own_norm(x)
         return self._add_norm(embedded, positions, self.own_norm)
 
     def join(self, projection: StepLinear, h: Tensor, x: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """Project `h`, add it to the residual stream `x`: the stream, and what `norm` makes of it."""
         if self._fused.add_norm is None:
-            x = projection(h, add=x)
+            stream = norm.weight.dtype
+            same = x.dtype == stream == projection.weight.dtype
+            x = projection(h, add=x) if same else x.to(stream) + projection(h).to(stream)
             return x, norm(x)
         return self._add_norm(projection(h), x, norm)
 
@@ -89,7 +98,7 @@ class DecoderWeights:
 
     Args:
         net: the network.
-        fused: what the device has in one piece.
+        fused: what the device has in one piece; nothing where modules have different dtypes.
     """
 
     def __init__(self, net: Whisper, fused: FusedOperations = NOTHING_FUSED) -> None:
@@ -129,7 +138,9 @@ class DecoderState:
         self.rows = hidden.shape[0]
         self.position = 0
         cache = HeadsFirst if hidden.is_cpu else PositionsFirst
-        self._caches: list[TokenCache] = [cache(hidden, weights.dims.decoder_heads, max_length) for _ in weights.layers]
+        self._caches: list[TokenCache] = [
+            cache(hidden, layer.heads, max_length, layer.cache_dtype) for layer in weights.layers
+        ]
         self._bucket = bucket
         self._max_length = max_length
         self._visible: Tensor | None = None
@@ -175,6 +186,7 @@ class DecoderState:
     def logits(self, hidden: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """(..., D) -> (..., V) in float32; `bias` (V,), e.g. -inf at suppressed tokens; into `out` (B, V) if given."""
         vocabulary = self._weights.vocabulary
+        hidden = hidden.to(vocabulary.weight.dtype)
         if hidden.is_cpu or bias is None:
             logits = vocabulary(hidden).float()
             logits = logits if bias is None else logits.add_(bias)

@@ -13,10 +13,12 @@ from voxport.decoding.greedy import GreedyRow, decode_greedy
 from voxport.decoding.repetition import compression_ratio, find_loop
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.decoding.whisper_segments import split_segments
-from voxport.errors import AudioError, UnsupportedOptionError
+from voxport.devices.fused import NOTHING_FUSED
+from voxport.errors import AudioError, UnsupportedOptionError, UsageError
 from voxport.features.whisper import LogMelExtractor
 from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
+from voxport.models.recipe import modules_in_float32
 from voxport.models.stages import Stage, Tabled, parameters
 from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voxport.devices import Device
+    from voxport.models.recipe import Recipe
     from voxport.models.whisper.net import Whisper
 
 MAX_TOKENS = 224
@@ -93,9 +96,10 @@ class WhisperModel(Tabled):
         self.net = net
         self.tokenizer = tokenizer
         self._torch_device = device.torch_device
-        self._torch_dtype = getattr(torch, dtype)
-        self._weights = DecoderWeights(net, device.fused(dtype))
+        self.float32_modules = () if dtype == "float32" else modules_in_float32(net)
+        self._weights = DecoderWeights(net, NOTHING_FUSED if self.float32_modules else device.fused(dtype))
         self._step = device.compile(GraphStep(net)) if device.graph else None
+        self._mel_dtype = net.model.encoder.conv1.weight.dtype
         self._extractor = LogMelExtractor(net.dims.n_mels)
         supports = {"timestamps", "no_speech"}
         if tokenizer.multilingual:
@@ -106,17 +110,23 @@ class WhisperModel(Tabled):
         self._suppress, self._suppress_first, self._max_initial = _generation_rules(generation_config, tokenizer)
 
     @classmethod
-    def from_folder(cls, folder: Path, device: Device, dtype: str, *, name: str | None = None) -> WhisperModel:
+    def from_folder(
+        cls, folder: Path, device: Device, dtype: str, *, name: str | None = None, recipe: Recipe | None = None
+    ) -> WhisperModel:
         """Load a published folder: config.json, safetensors, tokenizer files, generation_config.json if there is one.
 
         Raises:
             ModelFormatError: the folder is incomplete, damaged, or its files do not belong together.
+            UsageError: the recipe names a module that this model lacks, or steps are to be compiled with one.
         """
+        if recipe is not None and device.graph:
+            raise UsageError("steps compiled into graphs have one dtype", hint="use the recipe without --graph")
         config = read_json(folder / "config.json")
         # Hashing lets go of the interpreter's lock: it costs no time beside the loading.
         with ThreadPoolExecutor(1) as pool:
             identity = pool.submit(model_identity, folder)
-            net = load_network(folder, dimensions(config, folder), device.torch_device, getattr(torch, dtype))
+            own = getattr(torch, dtype)
+            net = load_network(folder, dimensions(config, folder), device.torch_device, own, recipe)
             device.prepare(net)
             tokenizer = WhisperTokenizer.from_folder(folder)
         info = ModelInfo(
@@ -151,7 +161,7 @@ class WhisperModel(Tabled):
         size = self.device.windows_per_forward or len(mel)
         with torch.inference_mode():
             pieces = [
-                self.net.model.encoder(windows.to(self._torch_device, self._torch_dtype))
+                self.net.model.encoder(windows.to(self._torch_device, self._mel_dtype))
                 for windows in torch.split(mel, size)
             ]
             return EncodedWindows(pieces[0] if len(pieces) == 1 else torch.cat(pieces), features.durations)
@@ -233,7 +243,7 @@ class WhisperModel(Tabled):
 
     def given(self, features: WhisperFeatures, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
         """What the table starts from: "features" (B, n_mels, 3000) and "tokens" (B, n)."""
-        mel = torch.from_numpy(features.mel).to(self._torch_device, self._torch_dtype)
+        mel = torch.from_numpy(features.mel).to(self._torch_device, self._mel_dtype)
         return {"features": mel, "tokens": torch.tensor(tokens or [[]], device=self._torch_device)}
 
     # Decoding --------------------------------------------------------------------------------------------------------
@@ -262,7 +272,7 @@ class WhisperModel(Tabled):
                 state,
                 hidden[:, -1],
                 rules.start(len(encoded), self._torch_device),
-                bias=rules.bias(self._torch_device, self._torch_dtype),
+                bias=rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype),
                 eot=tokenizer.eot,
                 max_tokens=count,
                 sync_interval=self.device.sync_interval,
@@ -295,7 +305,7 @@ class WhisperModel(Tabled):
             state,
             hidden[:, -1],
             rules.start(rows, self._torch_device),
-            bias=rules.bias(self._torch_device, self._torch_dtype),
+            bias=rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype),
             eot=tokenizer.eot,
             max_tokens=limit,
             sync_interval=self.device.sync_interval,

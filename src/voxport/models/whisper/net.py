@@ -3,6 +3,9 @@
 Modules carry the published (Hugging Face) parameter names, so a published state dict loads as it is. `fuse()` then lays
 the query, key and value matrices of an attention side by side in memory, and the named parameters become views of it.
 
+A module computes in the dtype of its parameters, and a sum of the residual stream in that of the norm that reads it:
+where they differ (`voxport.models.recipe`), what is read is taken there first.
+
 Shapes: B windows, T encoder positions (1500), D width, H heads.
 After "Robust Speech Recognition via Large-Scale Weak Supervision", Radford et al., 2022.
 """
@@ -10,6 +13,7 @@ After "Robust Speech Recognition via Large-Scale Weak Supervision", Radford et a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -90,16 +94,25 @@ class EncoderLayer(nn.Module):
         self.fc2 = nn.Linear(ffn, width)
         self.final_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, stream: torch.dtype) -> Tensor:
+        """x (B, T, D) in the first norm's dtype -> (B, T, D) in `stream`, the dtype of the norm behind the layer."""
         B, T, D = x.shape
         attention = self.self_attn
         qkv = linear(self.self_attn_layer_norm(x), attention.qkv_weight, attention.qkv_bias)
         # Contiguous heads: attention reads each key once for every block of queries.
         q, k, v = qkv.view(B, T, 3, attention.heads, -1).permute(2, 0, 3, 1, 4).contiguous().unbind(0)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, D)
-        x = linear(attended, attention.out_proj.weight, attention.out_proj.bias, add=x)
+        x = joined(x, attention.out_proj, attended, self.final_layer_norm.weight.dtype)
         h = linear(self.final_layer_norm(x), self.fc1.weight, self.fc1.bias, activation="gelu")
-        return linear(h, self.fc2.weight, self.fc2.bias, add=x)
+        return joined(x, self.fc2, h, stream)
+
+
+def joined(x: Tensor, projection: nn.Linear, h: Tensor, stream: torch.dtype) -> Tensor:
+    """Project `h` and add it to the residual stream `x`, in the dtype `stream`."""
+    weight, bias = projection.weight, projection.bias
+    if x.dtype == stream == weight.dtype:
+        return linear(h, weight, bias, add=x)
+    return x.to(stream) + linear(h, weight, bias).to(stream)
 
 
 class Encoder(nn.Module):
@@ -117,11 +130,13 @@ class Encoder(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, n_mels, 2T) -> (B, T, D)."""
-        x = F.gelu(self.conv1(mel))
-        x = F.gelu(self.conv2(x)).transpose(1, 2)
-        x = x + self.embed_positions.weight
-        for layer in self.layers:
-            x = layer(x)
+        norms = [cast("EncoderLayer", layer).self_attn_layer_norm for layer in self.layers] + [self.layer_norm]
+        first, *others = [norm.weight.dtype for norm in norms]
+        x = F.gelu(self.conv1(mel.to(self.conv1.weight.dtype)))
+        x = F.gelu(self.conv2(x.to(self.conv2.weight.dtype))).transpose(1, 2)
+        x = x.to(first) + self.embed_positions.weight.to(first)
+        for layer, behind in zip(self.layers, others, strict=True):
+            x = layer(x, behind)
         out: Tensor = self.layer_norm(x)
         return out
 

@@ -6,17 +6,18 @@ Shapes: B windows, T positions, D width.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch.nn.functional as F
 from torch import nn
 
 from voxport.models.cpu_products import linear
-from voxport.models.stages import Stage
+from voxport.models.stages import Stage, norms_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from torch import Tensor
 
     from voxport.models.whisper.net import Whisper
@@ -57,33 +58,36 @@ def whisper_topology(encoder_layers: int, encoder_heads: int, decoder_layers: in
 def whisper_stages(net: Whisper) -> list[Stage]:
     """The table computed with a network's parameters: "features" (B, n_mels, 2T) and "tokens" (B, n) to (B, n, V)."""
     dims = net.dims
-    return [
-        replace(stage, compute=_computation(stage, net))
-        for stage in whisper_topology(dims.encoder_layers, dims.encoder_heads, dims.decoder_layers, dims.decoder_heads)
-    ]
+    table = whisper_topology(dims.encoder_layers, dims.encoder_heads, dims.decoder_layers, dims.decoder_heads)
+    # A sum has the dtype of the norm that reads it.
+    sums = {name: cast("Tensor", net.get_submodule(norm).weight).dtype for name, norm in norms_behind(table).items()}
+    return [replace(stage, compute=_computation(stage, net, sums.get(stage.name))) for stage in table]
 
 
-def _computation(stage: Stage, net: Whisper) -> Callable[..., Tensor]:
+def _computation(stage: Stage, net: Whisper, stream: torch.dtype | None) -> Callable[..., Tensor]:
     name = stage.name
-    if name == "model.encoder.conv2":
-        return lambda x: net.model.encoder.conv2(F.gelu(x))
     if name == "model.encoder.embed_positions":
-        return lambda x: F.gelu(x).transpose(1, 2) + net.model.encoder.embed_positions.weight
+        places = net.model.encoder.embed_positions.weight
+        return lambda x: F.gelu(x).transpose(1, 2).to(stream) + places.to(stream)
     if name == "model.decoder.embed_tokens":
         decoder = net.model.decoder
         return lambda tokens: (
-            F.embedding(tokens, decoder.embed_tokens.weight) + decoder.embed_positions.weight[: tokens.shape[1]]
+            F.embedding(tokens, decoder.embed_tokens.weight).to(stream)
+            + decoder.embed_positions.weight[: tokens.shape[1]].to(stream)
         )
     if stage.kind == "attention":
         return _attend(stage.heads, causal=".decoder." in name and "self" in name)
     if stage.kind == "activation":
         return F.gelu
     if stage.kind == "residual":
-        return lambda x, y: x + y
+        return lambda x, y: x.to(stream) + y.to(stream)
     module = net.get_submodule(name)
     if isinstance(module, nn.Linear):
         return lambda x: linear(x, module.weight, module.bias)
-    return module
+    dtype = cast("Tensor", module.weight).dtype
+    if name == "model.encoder.conv2":
+        return lambda x: module(F.gelu(x).to(dtype))
+    return lambda x: module(x.to(dtype))
 
 
 def _attend(heads: int, *, causal: bool) -> Callable[..., Tensor]:

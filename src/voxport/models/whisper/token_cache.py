@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from voxport.models.cpu_products import StepLinear
@@ -32,11 +33,11 @@ class TokenCache(Protocol):
 class HeadsFirst(TokenCache):
     """(2, B, H, L, d): each head's keys follow each other, as a processor likes to read them."""
 
-    def __init__(self, hidden: Tensor, heads: int, length: int) -> None:
+    def __init__(self, hidden: Tensor, heads: int, length: int, dtype: torch.dtype) -> None:
         B, _, D = hidden.shape
         self._heads = heads
         # Zeros, since what is masked is multiplied by 0 and must not be NaN.
-        self._kept = hidden.new_zeros(2, B, heads, length, D // heads)
+        self._kept = hidden.new_zeros(2, B, heads, length, D // heads, dtype=dtype)
 
     def put(self, projection: StepLinear, h: Tensor, start: int) -> Tensor:
         B, n, _ = h.shape
@@ -57,9 +58,9 @@ class PositionsFirst(TokenCache):
     For accelerators: one operation less to dispatch for each layer and step.
     """
 
-    def __init__(self, hidden: Tensor, heads: int, length: int) -> None:
+    def __init__(self, hidden: Tensor, heads: int, length: int, dtype: torch.dtype) -> None:
         B, _, D = hidden.shape
-        self._kept = hidden.new_zeros(length, B, 3, heads, D // heads)
+        self._kept = hidden.new_zeros(length, B, 3, heads, D // heads, dtype=dtype)
 
     def put(self, projection: StepLinear, h: Tensor, start: int) -> Tensor:
         B, n, D = h.shape
