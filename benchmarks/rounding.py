@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import machine
 from recordings import DEFAULT_MANIFEST, read_manifest
@@ -41,7 +43,8 @@ class Row:
         stage: largest relative L2 that a stage makes, and which stage.
         kinds: the largest by kind of stage.
         logits, path: largest relative L2 of the logits, and of the fast path against the table.
-        limits: of a stage, the logits and the path; those of the last two are for sides of one dtype.
+        statistics: largest difference of a stage's mean or root mean square, as a share of the latter; which stage.
+        limits: of a stage, the logits, the path (those two are for sides of one dtype) and the statistics.
         ok: whether all is within them.
     """
 
@@ -52,7 +55,8 @@ class Row:
     kinds: dict[str, float]
     logits: float
     path: float
-    limits: tuple[float, float, float]
+    statistics: tuple[float, str]
+    limits: tuple[float, float, float, float]
     ok: bool
 
 
@@ -75,11 +79,28 @@ def measure(name: str, folder: Path, clips: list[str], reference: str, candidate
     assert logits is not None
     assert path is not None
     dtype = outcome.candidate.dtype
-    allowed = (limits.STAGE[dtype], limits.LOGITS[dtype], limits.PATH[dtype])
+    statistics = max(limits.STATISTICS[side.model.dtype] for side in loaded)
+    allowed = (limits.STAGE[dtype], limits.LOGITS[dtype], limits.PATH[dtype], statistics)
+    share = private(loaded[0], loaded[1], clips)
     same = outcome.reference.dtype == dtype
     fast = path[0] if sides[1].engine == "voxport" else 0.0
     ok = made[worst] <= allowed[0] and fast <= allowed[2] and (not same or logits[0] <= allowed[1])
-    return Row(name, reference, candidate, (made[worst], worst), kinds, logits[0], fast, allowed, ok)
+    ok = ok and share[0] <= allowed[3]
+    return Row(name, reference, candidate, (made[worst], worst), kinds, logits[0], fast, share, allowed, ok)
+
+
+def private(reference: Any, candidate: Any, clips: list[str]) -> tuple[float, str]:
+    """The stage whose statistics differ most, as a private trace shows them."""
+    from voxport.verify import Work, windows_of
+    from voxport.verify.private import PrivateTrace, compare_private, save_private
+
+    windows, work = windows_of(clips, reference.model), Work(look_at=len(clips))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        save_private(path, reference, windows, work, lambda *_: None)
+        found = compare_private(PrivateTrace(path), candidate, windows, work, lambda *_: None).worst_stages()
+    worst = max(found, key=lambda name: found[name])
+    return found[worst], worst
 
 
 def report(rows: list[Row]) -> str:
@@ -87,17 +108,19 @@ def report(rows: list[Row]) -> str:
         "# Rounding",
         "",
         f"Relative L2, the largest over {', '.join(CLIPS)}; the limits of the policy `exact` behind each figure.",
+        "Statistics: the largest difference of a stage's mean or rms, as a share of the latter (private traces).",
         "",
-        "| model | reference | candidate | a stage, on given inputs | which | logits | fast path and table |",
-        "|---|---|---|---|---|---|---|",
+        "| model | reference | candidate | stage on given inputs | which | logits | fast path | statistics | where |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        stage, logits, path = row.limits
+        stage, logits, path, statistics = row.limits
         dtypes = [side.partition(":")[2].partition("+")[0] for side in (row.reference, row.candidate)]
         allowed = f" ({logits:g})" if dtypes[0] == dtypes[1] else ""
         lines.append(
             f"| {row.model} | {row.reference} | {row.candidate} | {row.stage[0]:.2g} ({stage:g}) | {row.stage[1]}"
-            f" | {row.logits:.2g}{allowed} | {row.path:.2g} ({path:g}) |"
+            f" | {row.logits:.2g}{allowed} | {row.path:.2g} ({path:g})"
+            f" | {row.statistics[0]:.2g} ({statistics:g}) | {row.statistics[1]} |"
         )
     bad = [f"{row.model} {row.candidate}" for row in rows if not row.ok]
     lines += ["", f"**{'beyond the limits: ' + ', '.join(bad) if bad else 'everything is within the limits'}.**"]

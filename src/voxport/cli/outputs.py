@@ -77,7 +77,10 @@ def _numbered(wanted: Sequence[str], taken: Iterable[str]) -> list[str]:
     return result
 
 
-def check_folder(folder: Path) -> None:
+FOLDER_HINT = "-o takes a folder; for one file write `voxport transcribe talk.mp3 > talk.txt`"
+
+
+def check_folder(folder: Path, hint: str | None = FOLDER_HINT) -> None:
     """Make sure, before any work is done, that results can be written here. Leaves nothing behind.
 
     Raises:
@@ -87,7 +90,6 @@ def check_folder(folder: Path) -> None:
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    hint = "-o takes a folder; for one file write `voxport transcribe talk.mp3 > talk.txt`"
     if not existing.is_dir():
         raise UsageError(f"{str(existing)!r} is a file, not a folder", hint=hint)
     if existing != folder and folder.suffix.lstrip(".") in FORMATS:

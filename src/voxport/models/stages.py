@@ -36,6 +36,7 @@ class Stage:
         kind: "linear", "norm", "convolution", "attention", "activation", "gate", "residual", or "embedding".
         module: path of the module that holds its parameters, None = it has none.
         heads: of attention, else 0.
+        rotary_base: of attention with rotary positions, else 0.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Stage:
     kind: str
     module: str | None = None
     heads: int = 0
+    rotary_base: float = 0.0
 
 
 @runtime_checkable

@@ -137,9 +137,9 @@ def _attention(case: Case) -> Iterator[tuple[str, str]]:
         moved = [one for one in range(heads) if order[one] != one]
         yield "heads", f"heads {moved} are the reference's {[order[one] for one in moved]}"
         return
-    if ".encoder.layers" in case.stage.name and case.stage.name.startswith("encoder"):
-        return  # rotary positions: not imitated
     q, k, v = (_by_heads(x, heads).transpose(1, 2) for x in case.inputs)
+    if case.stage.rotary_base:
+        q, k = (_rotated(x, case.stage.rotary_base) for x in (q, k))
     n, seen = q.shape[2], k.shape[2]
     for what, mask in _masks(n, seen):
         imitation = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
@@ -151,12 +151,25 @@ def _by_heads(x: Tensor, heads: int) -> Tensor:
     return x.double().cpu().reshape(*x.shape[:-1], heads, -1)
 
 
+def _rotated(x: Tensor, base: float) -> Tensor:
+    """Rotary positions as MedASR has them: x (B, H, T, d), each pair (i, i + d/2) turned by its angle."""
+    length, size = x.shape[2:]
+    speeds = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * speeds
+    first, second = x.chunk(2, -1)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
 def _masks(queries: int, keys: int) -> Iterator[tuple[str, Tensor]]:
     """What a mask may have been instead."""
     everything = torch.ones(queries, keys, dtype=torch.bool)
     yield "no position were hidden", everything
     if queries == keys:
         yield "each position saw one more", everything.tril(1)
+        following = everything.tril(1)
+        following[:, 0] = keys == 1
+        yield "each position saw those one further", following
         before = everything.tril(-1)
         before[0, 0] = True
         yield "each position saw one less", before

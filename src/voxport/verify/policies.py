@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from voxport.verify.outcome import Outcome
 
-__all__ = ["POLICIES", "Check", "Policy", "Verdict", "get_policy"]
+__all__ = ["POLICIES", "PRIVATE_ASKS", "PRIVATE_CANNOT_SHOW", "Check", "Policy", "Verdict", "get_policy"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,18 @@ class Policy:
             )
         checks = (*_nothing_failed(outcome), *self.check(outcome))
         return Verdict(self.name, all(check.ok for check in checks), checks, self.cannot_show)
+
+
+PRIVATE_ASKS = (
+    "the same tokens in every window, nothing that fails or is not finite, and in every stage a mean and a root mean "
+    f"square that differ by at most {', '.join(f'{value:g} ({dtype})' for dtype, value in limits.STATISTICS.items())} "
+    "of the latter"
+)
+"""Of a comparison with a private trace, for which there is one policy."""
+
+PRIVATE_CANNOT_SHOW = (
+    "errors that leave every stage's mean and size as they were, where a difference is made, or how many words differ"
+)
 
 
 def get_policy(name: str) -> Policy:

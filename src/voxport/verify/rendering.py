@@ -6,15 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from voxport.metrics import DEFINITIONS
-from voxport.verify.policies import POLICIES
+from voxport.verify.policies import POLICIES, PRIVATE_ASKS, PRIVATE_CANNOT_SHOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from voxport.verify.outcome import Outcome, SideFacts, WindowResult
     from voxport.verify.policies import Check, Verdict
+    from voxport.verify.private import PrivateOutcome
 
-__all__ = ["explain_metrics", "render"]
+__all__ = ["check_table", "explain_metrics", "number", "render", "sides_table", "table"]
 
 LOGITS = ("max_abs", "mean_abs", "mean_relative", "rmse", "relative_l2", "cosine")
 PROBABILITIES = ("max_probability", "kl", "top1")
@@ -24,12 +25,9 @@ WORST = 6
 
 def render(outcome: Outcome, verdict: Verdict, *, all_stages: bool = False) -> Iterator[str]:
     """Lines."""
-    yield from _headline(outcome, verdict)
+    yield from check_table(outcome, verdict)
     yield ""
-    yield from _table([["", "found", "allowed", ""], *(_check(check) for check in verdict.checks)], "  ")
-    yield f"  It does not show {verdict.cannot_show}."
-    yield ""
-    yield from _sides(outcome)
+    yield from sides_table(outcome)
     yield from _words(outcome)
     yield from _numbers(outcome)
     yield from _findings(outcome)
@@ -39,18 +37,28 @@ def render(outcome: Outcome, verdict: Verdict, *, all_stages: bool = False) -> I
     yield f"took: {parts}"
 
 
+def check_table(outcome: Outcome | PrivateOutcome, verdict: Verdict) -> Iterator[str]:
+    """The verdict, and what it rests on."""
+    yield from _headline(outcome, verdict)
+    yield ""
+    yield from table([["", "found", "allowed", ""], *(_check(check) for check in verdict.checks)], "  ")
+    yield f"  It does not show {verdict.cannot_show}."
+
+
 def explain_metrics() -> Iterator[str]:
     """Every metric's definition, and what the policies ask for."""
     yield "metrics (r the reference's value, c the candidate's, d = c - r; arrays float32, sums over pieces float64):"
-    yield from _table([[f"  {name}", text] for name, text in DEFINITIONS.items()], "")
+    yield from table([[f"  {name}", text] for name, text in DEFINITIONS.items()], "")
     yield ""
     yield "policies:"
     for policy in POLICIES.values():
         yield f"  {policy.name}: {policy.asks}."
         yield f"    cannot show: {policy.cannot_show}."
+    yield f"  private (--against a trace that was saved with --private): {PRIVATE_ASKS}."
+    yield f"    cannot show: {PRIVATE_CANNOT_SHOW}."
 
 
-def _headline(outcome: Outcome, verdict: Verdict) -> Iterator[str]:
+def _headline(outcome: Outcome | PrivateOutcome, verdict: Verdict) -> Iterator[str]:
     word = "PASS" if verdict.ok else "FAIL"
     yield f"{word} ({verdict.policy})  {outcome.model}: {outcome.candidate.side} against {outcome.reference.side}"
     for side, facts in (("candidate", outcome.candidate), ("reference", outcome.reference)):
@@ -64,12 +72,13 @@ def _headline(outcome: Outcome, verdict: Verdict) -> Iterator[str]:
 
 def _check(check: Check) -> list[str]:
     sign = "ok  " if check.ok else "FAIL"
-    return [f"{sign} {check.name}", _number(check.value), _number(check.limit), check.where]
+    return [f"{sign} {check.name}", number(check.value), number(check.limit), check.where]
 
 
-def _sides(outcome: Outcome) -> Iterator[str]:
+def sides_table(outcome: Outcome | PrivateOutcome) -> Iterator[str]:
+    """Who was compared."""
     yield "sides:"
-    yield from _table([_side("reference", outcome.reference), _side("candidate", outcome.candidate)], "  ")
+    yield from table([_side("reference", outcome.reference), _side("candidate", outcome.candidate)], "  ")
 
 
 def _side(name: str, facts: SideFacts) -> list[str]:
@@ -91,7 +100,7 @@ def _words(outcome: Outcome) -> Iterator[str]:
         ["  wer", _share(words[0] / max(1, words[1])), f"{words[0]} of {words[1]} words"],
         ["  cer", _share(characters[0] / max(1, characters[1])), f"{characters[0]} of {characters[1]} characters"],
     ]
-    yield from _table(rows, "")
+    yield from table(rows, "")
     for window in [one for one in outcome.windows if one.text[0].split() != one.text[1].split()][:5]:
         yield f"  {_where(window)}"
         yield f"    reference: {window.text[0].strip()}"
@@ -110,13 +119,13 @@ def _numbers(outcome: Outcome) -> Iterator[str]:
             values = [getattr(window, part)[name] for window in looked]
             best_is_one = name in ("cosine", "top1")
             value = min(values) if best_is_one else max(values)
-            shown = _number(value) + (f"  ({value:.2%})" if name in ("mean_relative", "max_probability") else "")
+            shown = number(value) + (f"  ({value:.2%})" if name in ("mean_relative", "max_probability") else "")
             rows.append([f"  {name}", shown])
     differences = [(difference, window) for window in looked for difference in window.differences]
     rows.append(
         ["  likeliest token differs", f"{len(differences)} of {sum(one.positions for one in looked)} positions"]
     )
-    yield from _table(rows, "")
+    yield from table(rows, "")
     for difference, window in sorted(differences, key=lambda pair: -pair[0].margin)[:5]:
         yield f"    margin {difference.margin:.3g} at position {difference.position} of {_where(window)}"
 
@@ -132,7 +141,7 @@ def _findings(outcome: Outcome) -> Iterator[str]:
         if finding.module not in seen and len(seen) < WORST:
             seen.add(finding.module)
             yield f"  {finding.module}: {finding.cause}"
-            allowed = f"{_number(finding.error)}, rounding is at most {_number(finding.limit)}"
+            allowed = f"{number(finding.error)}, rounding is at most {number(finding.limit)}"
             yield f"    relative L2 {allowed}; {finding.evidence} ({_where(window)})"
 
 
@@ -147,10 +156,10 @@ def _stages(outcome: Outcome, *, all_stages: bool) -> Iterator[str]:
     yield f"relative L2, {shown}:"
     rows = [["  stage", "made here", "with what was passed on"]]
     rows += [
-        [f"  {name}", _number(made.get(name, math.nan)), _number(passed[name])]
+        [f"  {name}", number(made.get(name, math.nan)), number(passed[name])]
         for name in (names if all_stages else names[:WORST])
     ]
-    yield from _table(rows, "")
+    yield from table(rows, "")
 
 
 def _badness(value: float) -> float:
@@ -161,7 +170,8 @@ def _where(window: WindowResult) -> str:
     return f"{window.file} at {window.start:g} s" if window.start else window.file
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, more of what is nearly 1, and whole numbers as they are."""
     if math.isnan(value):
         return "not a number"
     return (
@@ -177,7 +187,7 @@ def _share(value: float) -> str:
     return f"{value:.2%}"
 
 
-def _table(rows: Sequence[Sequence[str]], indent: str) -> Iterator[str]:
+def table(rows: Sequence[Sequence[str]], indent: str) -> Iterator[str]:
     """Columns as wide as their widest cell, but for the last."""
     widths = [
         max((len(row[column]) for row in rows if column < len(row) - 1), default=0)

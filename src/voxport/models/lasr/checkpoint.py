@@ -131,7 +131,9 @@ def _pair(config: dict[str, Any], name: str, default: tuple[float, float], where
 
 def modules_of_one_dtype(dims: LasrDimensions) -> list[tuple[str, ...]]:
     """Modules whose matrices lie in one tensor."""
-    return [stage.reads for stage in lasr_topology(dims.layers, dims.heads) if stage.kind == "attention"]
+    return [
+        stage.reads for stage in lasr_topology(dims.layers, dims.heads, dims.rope_theta) if stage.kind == "attention"
+    ]
 
 
 def derived_tensors(dims: LasrDimensions) -> dict[str, torch.Tensor]:

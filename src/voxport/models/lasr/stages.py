@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from voxport.models.lasr.net import Block, Lasr
 
 
-def lasr_topology(layers: int, heads: int) -> list[Stage]:
+def lasr_topology(layers: int, heads: int, rotary_base: float) -> list[Stage]:
     """The table without its computations: from "features" (B, mel frames, n_mels) to "ctc_head", the logits."""
     subsampler = "encoder.subsampler"
     rows = [
@@ -36,7 +36,7 @@ def lasr_topology(layers: int, heads: int) -> list[Stage]:
     ]
     stream = f"{subsampler}.dense_1"
     for index in range(layers):
-        rows += _block(f"encoder.layers.{index}", stream, heads)
+        rows += _block(f"encoder.layers.{index}", stream, heads, rotary_base)
         stream = f"encoder.layers.{index}.norm_out"
     rows.append(_with_parameters("encoder.out_norm", stream, "norm"))
     rows.append(_with_parameters("ctc_head", "encoder.out_norm", "linear"))
@@ -45,7 +45,7 @@ def lasr_topology(layers: int, heads: int) -> list[Stage]:
 
 def lasr_stages(net: Lasr) -> list[Stage]:
     """The table computed with a network's parameters."""
-    table = lasr_topology(net.dims.layers, net.dims.heads)
+    table = lasr_topology(net.dims.layers, net.dims.heads, net.dims.rope_theta)
     # A sum has the dtype of the norm that reads it.
     sums = {name: cast("Tensor", net.get_submodule(norm).weight).dtype for name, norm in norms_behind(table).items()}
     return [replace(stage, compute=_computation(stage, net, sums.get(stage.name))) for stage in table]
@@ -114,14 +114,14 @@ def _residual(name: str, net: Lasr, stream: torch.dtype) -> Callable[[Tensor, Te
     return lambda x, y: weighted(x, y, weights, stream)
 
 
-def _block(name: str, stream: str, heads: int) -> list[Stage]:
+def _block(name: str, stream: str, heads: int, rotary_base: float) -> list[Stage]:
     attention, conv = f"{name}.self_attn", f"{name}.conv"
     projections = tuple(f"{attention}.{which}_proj" for which in "qkv")
     return [
         *_feed_forward(name, 1, stream),
         _with_parameters(f"{name}.norm_self_att", f"{name}.feed_forward1.residual", "norm"),
         *(_with_parameters(projection, f"{name}.norm_self_att", "linear") for projection in projections),
-        Stage(attention, projections, None, "attention", heads=heads),
+        Stage(attention, projections, None, "attention", heads=heads, rotary_base=rotary_base),
         _with_parameters(f"{attention}.o_proj", attention, "linear"),
         Stage(f"{attention}.residual", (f"{name}.feed_forward1.residual", f"{attention}.o_proj"), None, "residual"),
         _with_parameters(f"{name}.norm_conv", f"{attention}.residual", "norm"),

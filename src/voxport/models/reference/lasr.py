@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
 from voxport.models.identity import model_identity
+from voxport.models.lasr.net import LasrDimensions
 from voxport.models.lasr.stages import lasr_topology
 from voxport.models.reference.hooks import Point, capture
 from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
@@ -229,7 +230,8 @@ class ReferenceLasr:
     def stages(self) -> list[Stage]:
         """The table of our own network's stages; linear layers and layer norms can be computed alone."""
         config = self.model.config.encoder_config
-        table = lasr_topology(config.num_hidden_layers, config.num_attention_heads)
+        base = float((config.rope_parameters or {}).get("rope_theta", LasrDimensions.rope_theta))
+        table = lasr_topology(config.num_hidden_layers, config.num_attention_heads, base)
         return [replace(stage, compute=self._computation(stage)) for stage in table]
 
     def given(self, features: Any, tokens: Sequence[Sequence[int]] | None) -> dict[str, Tensor]:
