@@ -8,6 +8,9 @@ BIN    := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
+# Tests run side by side, one file at a time in each process; `make test SIDE_BY_SIDE=` runs them in one.
+SIDE_BY_SIDE ?= -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-full test-oldest resolve-aarch64 lint format docs build bench clean
 
@@ -41,11 +44,11 @@ demo: $(VENV)/.installed  ## Fetch whisper-tiny.en, transcribe a real recording,
 # Downloads come first and by digest; the tests themselves run with the network refused.
 test: $(VENV)/.installed-test  ## Run the tests that fit CI
 	$(BIN)/python scripts/fetch_test_data.py
-	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q -m "not full"
+	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q -m "not full" $(SIDE_BY_SIDE)
 
 test-full: $(VENV)/.installed-test  ## Run all tests
 	$(BIN)/python scripts/fetch_test_data.py
-	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q
+	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 
 test-oldest:  ## All that `make test` runs, with the oldest torch supported (its CUDA build may come: gigabytes)
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt

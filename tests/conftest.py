@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("whisper_pairs")
 
+# Test files import torch before voxport can prepare the process for it (`devices.host.import_torch`): threads that wait
+# by spinning would slow tests that run side by side.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
 # huggingface_hub reads it when it is imported, and asks the hub for the list of what to report if it is not set.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
