@@ -184,7 +184,8 @@ def broken_backend(tmp_path: Path) -> dict[str, str]:
     if inspect_host().cann is not None:
         pytest.skip("this host has CANN")
     write_torch_npu(tmp_path / "packages", TORCH_NPU_WITHOUT_CANN)
-    environment = {name: value for name, value in os.environ.items() if name != "TORCH_DEVICE_BACKEND_AUTOLOAD"}
+    set_by_voxport = {"TORCH_DEVICE_BACKEND_AUTOLOAD", "GOMP_SPINCOUNT"}
+    environment = {name: value for name, value in os.environ.items() if name not in set_by_voxport}
     return environment | {"PYTHONPATH": str(tmp_path / "packages")}
 
 
