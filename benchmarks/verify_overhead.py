@@ -4,7 +4,8 @@
 
 The work: the reference encodes, decodes and gives logits of every window; the candidate encodes and decodes, then
 encodes and gives logits. Three things are timed in turns: that work alone, written down plainly; `Comparison` over the
-same windows without stages (``--look_at 0``); and with the stages of two windows, which is the default. The overhead is what a comparison takes beyond the work, as a share of the work; for stages also in seconds a window.
+same windows without stages (``--look_at 0``); and with the stages of two windows, which is the default. The overhead is
+what a comparison takes beyond the work, as a share of the work; for stages also in seconds a window.
 """
 
 from __future__ import annotations
