@@ -340,6 +340,20 @@ def test_the_command(folder: Path, clips: list[str], capsys: pytest.CaptureFixtu
     assert "encoder.layers.1.conv.depthwise_conv" in capsys.readouterr().out
 
 
+def test_each_clip_is_told_of(folder: Path, clips: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    many = [*clips, *clips, *clips, *clips]
+    command = ["verify", "--model", str(folder), "--candidate", "cpu:float32", "--look_at", "0"]
+    assert main([*command, *many]) == 0
+    shown = capsys.readouterr().out
+    assert "windows, the 6 that differ most (--clips shows all):" in shown
+    assert sum(line.endswith(".wav") and line.lstrip()[0].isdigit() for line in shown.splitlines()) == 6
+    assert main([*command, "--clips", *many]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith(".wav")]
+    assert [line[-1] for line in lines] == many
+    assert [line[0] for line in lines[:2]] == ["3.1", "1.4"]
+    assert all(line[1] == line[4] == "0" for line in lines)  # tokens, words that differ
+
+
 def test_the_command_fails_with_a_finding(
     folder: Path, clips: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="look at the stages of the first windows of N recordings (default: 2; 0 = end to end only)",
     )
     output = parser.add_argument_group("what comes out")
+    output.add_argument("--clips", action="store_true", help="show every window of every recording")
     output.add_argument("--stages", action="store_true", help="show every stage")
     output.add_argument("--json", action="store_true", help="everything that was found, as one JSON object")
     output.add_argument("--explain", action="store_true", help="define every metric and policy, and stop")
@@ -161,7 +162,7 @@ def _run(arguments: argparse.Namespace, candidate: Side | None, policy: Policy, 
     outcome, advice = job.compare(candidate, arguments.reference, against, policy, recipe)
     verdict = policy.judge(outcome)
     found = {**outcome.to_dict(), **({} if advice is None else {"advice": advice})}
-    _tell(arguments, verdict, found, render(outcome, verdict, all_stages=arguments.stages))
+    _tell(arguments, verdict, found, render(outcome, verdict, all_stages=arguments.stages, all_clips=arguments.clips))
     return 0 if verdict.ok else 1
 
 

@@ -63,12 +63,10 @@ class Work:
     Attributes:
         options: how to decode.
         look_at: windows whose stages are looked at; the first ones of different recordings.
-        made: also compute each stage on the reference's inputs.
     """
 
     options: DecodingOptions = field(default_factory=lambda: DecodingOptions(no_speech_threshold=None))
     look_at: int = 2
-    made: bool = True
 
     def forced(self, model: Any, heard: Hypothesis) -> list[list[int]] | None:
         """The decoder's input that both sides are given: the prompt and what the reference said; None for CTC."""
@@ -238,7 +236,7 @@ class Comparison:
     ) -> tuple[tuple[StageResult, ...], tuple[Finding, ...], dict[str, float] | None]:
         reference, candidate = self.reference.model, self.candidate.model
         with self._timed("looking at stages"):
-            stages = look(reference, candidate, features, tokens, candidate.dtype, made=self.work.made)
+            stages = look(reference, candidate, features, tokens, candidate.dtype)
             findings = localise(reference, candidate, features, tokens, stages, candidate.dtype)
             path = None
             if fast is not None:

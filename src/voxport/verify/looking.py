@@ -35,8 +35,6 @@ def look(
     features: Any,
     tokens: Sequence[Sequence[int]] | None,
     dtype: str,
-    *,
-    made: bool = True,
 ) -> list[StageResult]:
     """All stages of one window.
 
@@ -45,7 +43,6 @@ def look(
         features: the reference's; both are given the same.
         tokens: the decoder's input (1, n), or None for CTC.
         dtype: of the candidate, for the metrics that depend on it.
-        made: also compute each stage on the reference's inputs.
     """
     table = {stage.name: stage for stage in candidate.stages()}
     given = candidate.given(features, tokens)
@@ -59,7 +56,7 @@ def look(
             wanted = as_array(theirs[name])
             passed = Sums(dtype).add(as_array(ours[name]), wanted).metrics()
             own = None
-            if made and stage.compute is not None:
+            if stage.compute is not None:
                 with torch.inference_mode():
                     inputs = [given[one] if one in given else on(theirs[one], ours[one]) for one in stage.reads]
                     own = Sums(dtype).add(as_array(stage.compute(*inputs)), wanted).metrics()

@@ -20,15 +20,16 @@ __all__ = ["check_table", "explain_metrics", "number", "render", "sides_table", 
 LOGITS = ("max_abs", "mean_abs", "mean_relative", "rmse", "relative_l2", "cosine")
 PROBABILITIES = ("max_probability", "kl", "top1")
 WORST = 6
-"""Stages shown without ``--stages``."""
+"""Stages shown without ``--stages``, and windows without ``--clips``."""
 
 
-def render(outcome: Outcome, verdict: Verdict, *, all_stages: bool = False) -> Iterator[str]:
+def render(outcome: Outcome, verdict: Verdict, *, all_stages: bool = False, all_clips: bool = False) -> Iterator[str]:
     """Lines."""
     yield from check_table(outcome, verdict)
     yield ""
     yield from sides_table(outcome)
     yield from _words(outcome)
+    yield from _clips(outcome, all_clips=all_clips)
     yield from _numbers(outcome)
     yield from _findings(outcome)
     yield from _stages(outcome, all_stages=all_stages)
@@ -92,11 +93,13 @@ def _side(name: str, facts: SideFacts) -> list[str]:
 def _words(outcome: Outcome) -> Iterator[str]:
     tokens, words, characters = (outcome.total(f"{unit}_edits") for unit in ("token", "word", "character"))
     same = sum(window.tokens[0] == window.tokens[1] for window in outcome.windows)
+    texts = sum(window.text[0].split() == window.text[1].split() for window in outcome.windows)
     yield ""
     yield f"words, of {len(outcome.windows)} windows of {len({window.file for window in outcome.windows})} recordings:"
     rows = [
         ["  token_match", _share(1 - tokens[0] / max(1, tokens[1])), f"{tokens[0]} of {tokens[1]} differ"],
         ["  sequence_match", f"{same} of {len(outcome.windows)}", "windows with the same tokens"],
+        ["  text identical", f"{texts} of {len(outcome.windows)}", "windows with the same text"],
         ["  wer", _share(words[0] / max(1, words[1])), f"{words[0]} of {words[1]} words"],
         ["  cer", _share(characters[0] / max(1, characters[1])), f"{characters[0]} of {characters[1]} characters"],
     ]
@@ -105,6 +108,30 @@ def _words(outcome: Outcome) -> Iterator[str]:
         yield f"  {_where(window)}"
         yield f"    reference: {window.text[0].strip()}"
         yield f"    candidate: {window.text[1].strip() if window.failure is None else window.failure}"
+
+
+def _clips(outcome: Outcome, *, all_clips: bool) -> Iterator[str]:
+    windows = outcome.windows
+    if len(windows) == 1:
+        return
+    if not all_clips:
+        windows = tuple(sorted(windows, key=_difference, reverse=True)[:WORST])
+    several = len(outcome.windows) > len(windows)
+    yield ""
+    yield f"windows{f', the {WORST} that differ most (--clips shows all)' if several else ''}:"
+    rows = [["  seconds", "tokens", "words", "relative_l2", "max_probability", ""]]
+    for window in windows:
+        tokens, words = ("{} of {}".format(*pair) for pair in (window.token_edits, window.word_edits))
+        logits, probabilities = window.logits or {}, window.probabilities or {}
+        figures = (logits.get("relative_l2", math.nan), probabilities.get("max_probability", math.nan))
+        rows.append([f"  {window.seconds:.1f}", tokens, words, *map(number, figures), _where(window)])
+    yield from table(rows, "")
+
+
+def _difference(window: WindowResult) -> tuple[bool, int, int, float]:
+    """What differs more is larger."""
+    error = math.inf if window.logits is None else _badness(window.logits["relative_l2"])
+    return window.failure is not None, window.word_edits[0], window.token_edits[0], error
 
 
 def _numbers(outcome: Outcome) -> Iterator[str]:
