@@ -32,6 +32,7 @@ class FakeModel:
         self.device = get_device("cpu")
         self.dtype = "float32"
         self.float32_modules: tuple[str, ...] = ()
+        self.context_seconds = 0.0
 
 
 class FakeTranscription:

@@ -11,9 +11,10 @@ import pytest
 from fakes.bench import FakeClock, FakeDevice, FakeModel, FakeTokenModel, nothing
 from voxport.bench.clips import Clip
 from voxport.bench.results import scope_rounds, stage_rounds
-from voxport.bench.stages import TASKS, Work, agree, can_join
+from voxport.bench.stages import TASKS, Work, agree
 from voxport.bench.timing import Samples, Stopwatch, measure, orders
 from voxport.errors import UsageError
+from voxport.models import can_join
 from voxport.types import Audio
 
 

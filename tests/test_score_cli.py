@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 import fake_pipeline
+from lasr_folders import noise, small_folder
 from voxport.cli import main
 from voxport.cli.score import NORMALIZERS as CHOICES
 from voxport.errors import UnsupportedOptionError
@@ -335,3 +337,25 @@ def test_a_genuine_model_on_real_recordings(score: CommandLine, tiny_en: Path, s
     }  # fmt: skip
     assert found["totals"][0]["wer"] == 2 / 38
     assert found["silent"] == {"clips": 1, "clips_with_words": 0, "invented": 0, "seconds": 5.0}
+
+
+def test_a_model_that_joins_no_windows_hears_each_clip_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The published MedASR, on a folder with random weights."""
+    pytest.importorskip("transformers")
+    folder = small_folder(tmp_path / "lasr")
+    lines = []
+    for number, seconds in enumerate((2.0, 25.0)):
+        soundfile.write(tmp_path / f"{number}.wav", noise(seconds, number).samples, 16_000)
+        lines.append(json.dumps({"audio_filepath": f"{number}.wav", "text": "nothing"}))
+    (tmp_path / "m.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    found = []
+    for side in ("transformers/cpu:float32", "cpu:float32"):
+        command = ["score", "--manifest", str(tmp_path / "m.jsonl"), "--model", str(folder), "--side", side, "--json"]
+        assert main([*command, "--no-vad", "-q"]) == 0
+        clips = json.loads(capsys.readouterr().out)["clips"]
+        found.append({clip["id"]: clip["hypothesis"] for clip in clips})
+    (short,) = (name for name in found[0] if "0" in name)
+    assert found[0][short] == found[1][short]
+    assert all(found[0].values())

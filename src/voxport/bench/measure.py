@@ -11,13 +11,14 @@ from voxport.bench.noise import judge, take_snapshot
 from voxport.bench.options import FORCED_TOKENS
 from voxport.bench.results import KIND, SCHEMA_VERSION, comparison, definitions, per_second, side_result
 from voxport.bench.roofline import Ceilings, measure_ceilings
-from voxport.bench.stages import TASKS, Work, agree, can_join, settle
+from voxport.bench.stages import TASKS, Work, agree, settle
 from voxport.bench.subject import Subject, import_seconds, load_subject
 from voxport.bench.sweep import run_sweep
 from voxport.bench.timing import Samples, measure
 from voxport.bench.trace import trace
 from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError
+from voxport.models import can_join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

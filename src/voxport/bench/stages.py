@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from voxport.models import ASRModel
     from voxport.types import Audio, Hypothesis
 
-__all__ = ["DEFINITIONS", "TASKS", "ExactDecoder", "Work", "agree", "can_join", "settle"]
+__all__ = ["DEFINITIONS", "TASKS", "ExactDecoder", "Work", "agree", "settle"]
 
 TASKS = ("model", "end to end")
 
@@ -69,11 +69,6 @@ class ExactDecoder(Protocol):
     def decode_exactly(self, encoded: Any, count: int) -> list[list[int]]:
         """So many tokens of each window, the end of text forbidden."""
         ...
-
-
-def can_join(model: ASRModel) -> bool:
-    """Whether the pipeline can take this model: windows that overlap need one that can join them."""
-    return not model.context_seconds or hasattr(model, "joiner")
 
 
 @dataclass

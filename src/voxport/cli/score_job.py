@@ -117,7 +117,7 @@ class ScoreJob:
             progress.update(transcription.position, transcription.duration)
 
         try:
-            heard, transcription = listener.hear(clip, tell)
+            hearing = listener.hear(clip, tell)
         except VoxportError as error:
             # Those with another exit code are about the call or the machine: every clip would meet them.
             if error.exit_code != 1 or isinstance(error, OutputError):
@@ -126,12 +126,12 @@ class ScoreJob:
             self._fail({clip.id: error})
             return 0.0
         with deferred():
-            self._heard[clip.id] = heard
-            self._lines[clip.id] = saved_line(clip, heard)
-        for text in transcription.warnings:
+            self._heard[clip.id] = hearing.heard
+            self._lines[clip.id] = saved_line(clip, hearing.heard)
+        for text in hearing.warnings:
             progress.clear()
             warn(f"{clip.id}: {text}")
-        return transcription.position
+        return hearing.seconds
 
     def _check_origin(self, origin: Origin) -> None:
         """What one file holds was heard by one model in one way, or its rate would be nobody's."""

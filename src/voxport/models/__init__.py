@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from voxport.models.hub.progress import Progress
     from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment
 
-__all__ = ["FAMILIES", "ASRModel", "JoiningModel", "WindowJoiner", "load_model", "load_models", "model_family"]
+__all__ = [
+    "FAMILIES",
+    "ASRModel",
+    "JoiningModel",
+    "WindowJoiner",
+    "can_join",
+    "load_model",
+    "load_models",
+    "model_family",
+]
 
 FAMILIES: dict[str, str] = {
     "lasr_ctc": "voxport.models.lasr:LasrModel",
@@ -142,6 +151,11 @@ class WindowJoiner(Protocol):
     def finish(self) -> list[Segment]:
         """End the recording: the segments not given yet."""
         ...
+
+
+def can_join(model: ASRModel) -> bool:
+    """Whether the pipeline can take this model: windows that overlap need one that can join them."""
+    return not model.context_seconds or hasattr(model, "joiner")
 
 
 def load_model(

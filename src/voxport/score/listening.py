@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from voxport.score.clips import Clip
     from voxport.sides import Side
 
-__all__ = ["Listener", "check_recordings"]
+__all__ = ["Hearing", "Listener", "check_recordings"]
 
 
 def check_recordings(clips: Sequence[Clip]) -> dict[str, AudioError]:
@@ -34,6 +34,21 @@ def check_recordings(clips: Sequence[Clip]) -> dict[str, AudioError]:
             hint = "paths are relative to the manifest's folder" if relative else None
             errors[clip.id] = AudioError(f"{clip.path} is not there", hint=hint, code="audio_not_found")
     return errors
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What came of one clip.
+
+    Attributes:
+        heard: the words.
+        seconds: of audio that were heard.
+        warnings: what a reader should know of the recording.
+    """
+
+    heard: Heard
+    seconds: float
+    warnings: Sequence[str]
 
 
 @dataclass
@@ -86,7 +101,7 @@ class Listener:
                     hint="choose clips with --where lang=..., or leave it to the model with --detect_language",
                 ) from error
 
-    def hear(self, clip: Clip, tell: Callable[[Transcription], None] | None = None) -> tuple[Heard, Transcription]:
+    def hear(self, clip: Clip, tell: Callable[[Transcription], None] | None = None) -> Hearing:
         """What is heard in a clip.
 
         Args:
@@ -95,6 +110,10 @@ class Listener:
         Raises:
             VoxportError: it failed.
         """
+        from voxport.models import can_join
+
+        if not can_join(self.model):
+            return self._hear_whole(clip)
         from voxport.pipeline import PipelineOptions, Transcription
 
         options = PipelineOptions(
@@ -105,7 +124,18 @@ class Listener:
             if tell is not None:
                 tell(transcription)
         transcript = transcription.result()
-        return Heard(transcript.text, self.origin, language=transcript.language), transcription
+        heard = Heard(transcript.text, self.origin, language=transcript.language)
+        return Hearing(heard, transcription.position, tuple(transcription.warnings))
+
+    def _hear_whole(self, clip: Clip) -> Hearing:
+        """As one window: a model that can't join windows is not cut into them."""
+        from voxport.audio import load_audio
+
+        source = self._audio(clip)
+        audio = source if isinstance(source, Audio) else load_audio(source, sample_rate=self.model.sample_rate)
+        options = DecodingOptions(language=None if self.detect else clip.language)
+        (found,) = self.model.decode(self.model.encode(self.model.features([audio])), options)
+        return Hearing(Heard(found.text.strip(), self.origin, language=found.language), audio.duration, ())
 
     def _audio(self, clip: Clip) -> AudioInput:
         if clip.path is None:
