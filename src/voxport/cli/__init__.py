@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = ("transcribe", "verify", "bench", "score", "models", "run", "doctor")
+COMMANDS = ("transcribe", "verify", "bench", "score", "report", "models", "run", "doctor")
 """Modules of this package that are subcommands, in the order in which help lists them."""
 
 

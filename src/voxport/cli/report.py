@@ -1,0 +1,144 @@
+"""``voxport report``: the adaptation report of a model on a device, from measurements of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voxport.cli.inputs import find_recordings
+from voxport.cli.outputs import check_folder
+from voxport.cli.parser import integer_from
+from voxport.cli.progress import Progress
+from voxport.cli.terminal import write_stdout
+from voxport.errors import UsageError
+from voxport.formats import json_line
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_parser", "run"]
+
+DESCRIPTION = """\
+Make the report that goes with a model brought to an accelerator: environment, weights, inference,
+accuracy with its verdict, speed, logs, known problems, and what was not measured; in English and
+in Chinese. Everything in it is measured now: doctor, verify and bench, and score with --manifest."""
+
+EPILOG = """\
+A side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], see `voxport verify --help`.
+
+examples:
+  voxport report --model whisper-medium --candidate npu:float16 clips/*.wav -o whisper-medium-npu
+  voxport report --model ./medasr --candidate npu --policy medasr-writeup \\
+      --manifest clips/manifest.jsonl clips/*.wav -o medasr-npu
+
+exit codes:
+  0  the candidate passes the policy
+  1  it fails; the report is there and says so
+  2  wrong usage, or a side can't run"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add this command to the command line."""
+    parser = subparsers.add_parser(
+        "report",
+        help="the adaptation report of a model on a device",
+        usage="voxport report --candidate SIDE AUDIO... -o DIR [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        add_help=False,
+    )
+    parser.set_defaults(func=run)
+    parser.add_argument("inputs", nargs="*", metavar="AUDIO", help='file, folder, or "quoted/*.glob"')
+    about = parser.add_argument_group("what it is about")
+    about.add_argument(
+        "--model", default="whisper-base", help="name, Hugging Face id or folder (default: whisper-base)"
+    )
+    about.add_argument("--candidate", metavar="SIDE", help="the side that is reported on")
+    about.add_argument(
+        "--reference", metavar="SIDE", help="what it is held against (default: transformers/cpu:float32)"
+    )
+    about.add_argument("--policy", default="words", help="what the candidate must pass (default: words)")
+    about.add_argument("--language", metavar="L", help="spoken language (default: the reference detects it)")
+    about.add_argument(
+        "--manifest", type=Path, metavar="DATA", help="what was said, as `voxport score` takes it: error rates too"
+    )
+    effort = parser.add_argument_group("how much is measured")
+    effort.add_argument(
+        "--warmup", type=integer_from(0, "--warmup"), default=3, metavar="N", help="untimed rounds (default: 3)"
+    )
+    effort.add_argument(
+        "--iterations", type=integer_from(1, "--iterations"), default=10, metavar="N", help="timed (default: 10)"
+    )
+    effort.add_argument(
+        "--look_at",
+        type=integer_from(1, "--look_at"),
+        default=2,
+        metavar="N",
+        help="look at the stages of N recordings (default: 2)",
+    )
+    output = parser.add_argument_group("what comes out")
+    output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; what is there is written over")
+    output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
+    general = parser.add_argument_group("general")
+    general.add_argument("--source", help="where to get the model if it is not here")
+    general.add_argument("--offline", action="store_true", help="never touch the network")
+    general.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    general.add_argument("-h", "--help", action="help", help="show this help")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and write; returns the exit code."""
+    if arguments.candidate is None:
+        raise UsageError("report needs --candidate SIDE", hint="e.g. --candidate npu:float16")
+    if arguments.output is None:
+        raise UsageError("report needs a folder", hint="-o DIR")
+    folder = Path(arguments.output)
+    check_folder(folder, hint="-o takes a folder")
+    from voxport.models.hub.progress import terminal_progress
+    from voxport.report import ReportOptions, make_report, measure
+    from voxport.sides import Side
+    from voxport.verify import get_policy
+
+    get_policy(arguments.policy)
+    options = ReportOptions(
+        model=arguments.model,
+        candidate=Side.parse(arguments.candidate),
+        reference=None if arguments.reference is None else Side.parse(arguments.reference),
+        policy=arguments.policy,
+        warmup=arguments.warmup,
+        iterations=arguments.iterations,
+        language=arguments.language,
+        look_at=arguments.look_at,
+        manifest=arguments.manifest,
+        source=arguments.source,
+        offline=arguments.offline,
+    )
+    recordings = _recordings(arguments.inputs)
+    progress = Progress(enabled=not arguments.quiet)
+    try:
+        measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
+    finally:
+        progress.clear()
+    files = make_report(measured, folder)
+    verdict = measured.verify["verdict"]
+    if arguments.json:
+        write_stdout(json_line({"folder": str(folder), "files": files, "verdict": verdict}))
+    else:
+        word = "PASS" if verdict["ok"] else "FAIL"
+        write_stdout("\n".join([f"{word} ({verdict['policy']})", *(str(folder / name) for name in files)]) + "\n")
+    return 0 if verdict["ok"] else 1
+
+
+def _recordings(inputs: list[str]) -> list[str]:
+    """Every one must be readable: a report about what is left would tell less than it seems to."""
+    if not inputs:
+        raise UsageError("report needs recordings", hint="name some files or a folder of real speech")
+    if "-" in inputs:
+        raise UsageError("report reads recordings more than once, standard input only once", hint="write it to a file")
+    found = find_recordings(inputs)
+    for recording in found:
+        if recording.error is not None:
+            raise UsageError(
+                f"{recording.name}: {recording.error.message}", hint=recording.error.hint, code=recording.error.code
+            )
+    return [recording.name for recording in found]

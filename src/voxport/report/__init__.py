@@ -1,0 +1,15 @@
+"""The adaptation report: what engineers write by hand for every model they bring to an accelerator, from one run.
+
+- `options`: what it is about. `measuring`, `scoring`: the run. `measurements`: what it gave, as files of JSON.
+- `publishing`: without paths.
+- `content`: what follows from that, in no language. `language`: the words, in ``wording/``.
+- `markdown`, `logs`: the files. `script_files`: those of ``scripts/``, written out. `commands`: how to do it again.
+- `making`: the whole folder.
+"""
+
+from voxport.report.making import make_report
+from voxport.report.measurements import Measurements
+from voxport.report.measuring import measure
+from voxport.report.options import ReportOptions
+
+__all__ = ["Measurements", "ReportOptions", "make_report", "measure"]

@@ -1,0 +1,52 @@
+"""The commands that a report names: how to get the weights, and how to measure everything again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxport.report.measurements import Measurements
+
+__all__ = ["Commands", "commands_of", "weight_commands"]
+
+Commands = dict[str, str]
+
+
+def weight_commands(measured: Measurements) -> list[str]:
+    """One for each source that has the model, voxport's own first."""
+    model = measured.summary["model"]
+    name, sources = model["name"], model["sources"]
+    if not sources:
+        return [f"voxport models show {shlex.quote(name)}"]
+    found = [f"voxport models pull {name}"]
+    if "huggingface" in sources:
+        found.append(f"hf download {sources['huggingface']} --local-dir {name}")
+    if "modelscope" in sources:
+        found.append(f"modelscope download --model {sources['modelscope']} --local_dir {name}")
+    if "atomgit" in sources:
+        found.append(f"git clone https://atomgit.com/{sources['atomgit']} {name}")
+    return found
+
+
+def commands_of(measured: Measurements) -> Commands:
+    """``inference``, ``accuracy`` and ``performance``."""
+    summary, options = measured.summary, measured.summary["options"]
+    model = f"--model {shlex.quote(summary['model']['name'])}"
+    files = " ".join(shlex.quote(one["file"]) for one in summary["recordings"])
+    side = measured.bench["sides"][0]
+    spoken = f" --language {options['language']}" if options["language"] else ""
+    device, dtype = side["device"], side["dtype"]
+    first = shlex.quote(summary["recordings"][0]["file"])
+    if summary["model"]["family"] == "whisper":
+        inference = f"python inference.py {first} --device {device} --dtype {dtype}"
+    else:
+        path = shlex.quote(summary["model"]["name"])
+        inference = f"python inference.py --model_path {path} --audio {first} --device {device}"
+    return {
+        "inference": inference,
+        "accuracy": f"voxport verify {model} --candidate {summary['candidate']} --reference {summary['reference']} "
+        f"--policy {options['policy']}{spoken} {files}",
+        "performance": f"voxport bench {model} --side {summary['candidate']} --against {summary['reference']} "
+        f"--warmup {options['warmup']} --iterations {options['iterations']}{spoken} {files}",
+    }

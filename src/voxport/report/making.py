@@ -1,0 +1,44 @@
+"""From measurements to the folder that a person publishes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voxport.report.content import content_of
+from voxport.report.language import LANGUAGES
+from voxport.report.logs import logs
+from voxport.report.markdown import markdown
+from voxport.report.script_files import script_files
+from voxport.writing import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from voxport.report.measurements import Measurements
+
+__all__ = ["make_report"]
+
+
+def make_report(measured: Measurements, folder: Path) -> list[str]:
+    """Write everything; returns the files' names in the folder.
+
+    Raises:
+        OutputError: a file can't be written.
+    """
+    content = content_of(measured)
+    measured.write(folder / "results")
+    scripts = script_files(measured)
+    texts = {f"logs/{name}": text for name, text in logs(measured, content).items()} | scripts
+    parts = ["summary", "environment", "verify", "bench", *(["score"] if measured.score is not None else [])]
+    names = {code: "README.md" if code == "en" else f"README.{code}.md" for code in LANGUAGES}
+    files = [
+        *names.values(),
+        *scripts,
+        *(f"results/{part}.json" for part in parts),
+        *(name for name in texts if name not in scripts),
+    ]
+    for code, name in names.items():
+        texts[name] = markdown(measured, content, code, files)
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    return files

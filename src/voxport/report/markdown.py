@@ -1,0 +1,69 @@
+"""``README.md`` and ``README.zh.md``: one layout, in two languages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from voxport.report.commands import commands_of, weight_commands
+from voxport.report.language import language
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voxport.report.content import Content
+    from voxport.report.measurements import Measurements
+
+__all__ = ["markdown"]
+
+FAMILIES = {"whisper": "Whisper", "lasr_ctc": "MedASR"}
+
+
+def markdown(measured: Measurements, content: Content, code: str, files: Sequence[str]) -> str:
+    """The report as Markdown.
+
+    Args:
+        measured: the run.
+        content: what it says.
+        code: of the language.
+        files: those that lie beside it, by their names in the folder.
+    """
+    words = language(code)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("voxport.report", "templates"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    chip = "" if content.chip == content.device else f" ({content.chip})"
+    return environment.get_template("README.md.j2").render(
+        content=content,
+        summary=measured.summary,
+        verdict=measured.verify["verdict"],
+        tags=_tags(content),
+        languages="[en, zh]",
+        device_name=f"{content.device.upper()}{chip}",
+        weights=weight_commands(measured),
+        commands=commands_of(measured),
+        files=files,
+        statement=words.statement,
+        heading=words.heading,
+        column=words.column,
+        text=words.text,
+        label=words.label,
+    )
+
+
+def _tags(content: Content) -> list[str]:
+    """A simulated device is no hardware."""
+    tags = ["voxport", "speech-recognition", FAMILIES.get(content.family, content.family)]
+    return [*tags, content.device.upper()] if content.hardware else tags
+
+
+def _cell(value: Any) -> str:
+    """Text that breaks no table, and is no markup."""
+    text = " ".join(str(value).split()).replace("\\", "\\\\")
+    for mark in "|<>*_`[]":
+        text = text.replace(mark, f"\\{mark}")
+    return text

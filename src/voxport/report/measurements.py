@@ -1,0 +1,72 @@
+"""What a report is made of: plain values, as they lie in its ``results`` folder, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voxport.errors import UsageError
+from voxport.formats import json_line
+from voxport.writing import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SCHEMA_VERSION", "Measurements"]
+
+SCHEMA_VERSION = 1
+PARTS = ("summary", "environment", "verify", "bench", "score")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """One run. Each part is a JSON object.
+
+    Attributes:
+        summary: ``schema``, ``voxport``, ``made`` (UTC), ``model`` (name, family, identity, random_weights, sources),
+            ``candidate`` and ``reference`` (sides), ``options``, ``recordings`` (names and seconds).
+        environment: what `voxport doctor` found.
+        verify: verdict and outcome, as ``voxport verify --json`` has them.
+        bench: as ``voxport bench --json``; the candidate is A, the reference B.
+        score: as ``voxport score --json``, of both sides ("candidate", "reference"); None = no references were given.
+    """
+
+    summary: dict[str, Any]
+    environment: dict[str, Any]
+    verify: dict[str, Any]
+    bench: dict[str, Any]
+    score: dict[str, Any] | None = None
+
+    def write(self, folder: Path) -> None:
+        """As files of a folder; they are written atomically.
+
+        Raises:
+            OutputError: they can't be.
+        """
+        for part in PARTS:
+            value = getattr(self, part)
+            if value is not None:
+                write_atomically(folder / f"{part}.json", json_line(value))
+
+    @classmethod
+    def read(cls, folder: Path) -> Measurements:
+        """From such files.
+
+        Raises:
+            UsageError: it is no folder of results, or of another version.
+        """
+        values: dict[str, Any] = {}
+        for part in PARTS:
+            path = folder / f"{part}.json"
+            try:
+                values[part] = json.loads(path.read_text(encoding="utf-8"))
+            except FileNotFoundError:
+                if part != "score":
+                    raise UsageError(f"{folder} holds no results of a report: {part}.json is missing") from None
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{path} can't be read: {error}") from error
+        found = values["summary"].get("schema") if isinstance(values["summary"], dict) else None
+        if found != SCHEMA_VERSION:
+            raise UsageError(f"{folder} holds results of version {found}, this voxport reads version {SCHEMA_VERSION}")
+        return cls(**values)
