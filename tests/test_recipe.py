@@ -96,7 +96,12 @@ def test_names_stand_for_what_lies_beneath_and_for_what_shares_a_matrix() -> Non
     assert Recipe("float16", ()).modules(modules, together) == set()
     with pytest.raises(UsageError, match=r"names the module 'a\.ou', which this model does not have") as error:
         Recipe("float16", ("a.ou",)).modules(modules, together)
-    assert error.value.hint == "did it mean a.out?"
+    assert error.value.hint == "it was made for another model"
+    modules = ["model.decoder.layers.0.fc2", "model.encoder.layers.0.fc2"]
+    for name, meant in (("decoder.layers.0.fc2", modules[0]), ("model.decoder.layers.0.fc3", modules[0])):
+        with pytest.raises(UsageError) as error:
+            Recipe("float16", (name,)).modules(modules, together)
+        assert error.value.hint == f"did it mean {meant}?"
 
 
 @pytest.mark.parametrize(
@@ -309,6 +314,51 @@ def test_medasr_is_advised_too(tmp_path: Path, clip: str, capsys: pytest.Capture
     assert Recipe.read(recipe).float32 == tuple(f"encoder.layers.1.self_attn.{name}_proj" for name in "qkvo")
 
 
+def test_a_policy_that_needs_the_fast_path_is_advised_too(loud: Path, clip: str, tmp_path: Path) -> None:
+    policy = tmp_path / "path.toml"
+    policy.write_text('[limits]\n"path.relative_l2" = 0.05\n', encoding="utf-8")
+    recipe = tmp_path / "mixed.toml"
+    assert main(["verify", *OWN.format(loud, policy).split(), "-q", clip, "--advise", str(recipe)]) == 0
+    assert Recipe.read(recipe).float32
+
+
+def test_an_overflow_on_an_accelerator_is_explained(
+    loud: Path, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    activate_or_skip()
+    testing.activate(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(testing.ENVIRONMENT, "npu:2")
+        command = OWN.format(loud, "words").replace("cpu:float16", "npu:1:float16").split()
+        assert main(["verify", *command, "-q", "--look_at", "1", clip]) == 1
+    assert ": overflow" in capsys.readouterr().out
+
+
+def test_a_trace_without_stages_gives_no_order(
+    loud: Path, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = str(tmp_path / "t.trace")
+    common = ["verify", "--model", str(loud), "-q"]
+    save = ["--reference", "cpu:float32", "--language", "en", "--look_at", "0", "--save", trace]
+    assert main([*common, *save, clip]) == 0
+    against = ["--candidate", "cpu:float16", "--against", trace, "--advise", str(tmp_path / "r.toml")]
+    assert main([*common, *against, clip]) == 2
+    assert "no stage was looked at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["", "folder"])
+def test_places_that_take_no_file(
+    folders: dict[str, Path], clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], path: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for option in ("--save", "--advise"):
+        candidate = ["--candidate", "cpu:float16"] if option == "--advise" else []
+        assert main(["verify", "--model", str(folders["lasr"]), *candidate, option, path, clip]) == 2
+        assert "is no file that can be written" in capsys.readouterr().err
+
+
 def test_what_passes_needs_no_advice(
     folders: dict[str, Path], clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,7 +372,9 @@ def test_what_passes_needs_no_advice(
     ]
     assert main(command) == 0
     assert not (tmp_path / "r.toml").exists()
-    assert "PASS (words)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "PASS (words)" in shown
+    assert "no recipe is needed" in shown
 
 
 def test_other_weights_are_no_matter_of_precision(
@@ -348,6 +400,9 @@ def test_other_weights_are_no_matter_of_precision(
         ("--candidate cpu:float32@{other} --policy exact", "there is nothing to advise for cpu:float32"),
         ("--candidate cpu:float16 --look_at 0", "--advise needs the stages"),
         ("--save x.trace", "--advise is about a candidate"),
+        ("--candidate transformers/cpu:float16", "there is nothing to advise for transformers/cpu:float16"),
+        ("--candidate cpu:float16+recipe=x.toml", "there is nothing to advise"),
+        ("--candidate npu:float16+graph=yes", "there is nothing to advise"),
     ],
 )
 def test_advice_that_makes_no_sense(

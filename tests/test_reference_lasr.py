@@ -203,7 +203,7 @@ def test_frames_become_words(model: ReferenceLasr) -> None:
     row = [BLANK, THE, THE, BLANK, PA, S, S, BLANK, S, PERIOD, PERIOD, BLANK, END]
     (hypothesis,) = model.decode(_said([row]), DecodingOptions(language="en"))
     assert hypothesis.text == "the pass{period}"
-    assert hypothesis.tokens == (THE, PA, S, S, PERIOD, END)
+    assert hypothesis.tokens == (THE, PA, S, S, PERIOD)
     assert hypothesis.segments == (Segment(0, None, 0.0, 0.04 * 13, "the pass{period}", hypothesis.tokens),)
 
 
@@ -230,7 +230,7 @@ def test_a_tokenizer_with_another_padding_token(pad: str | None, folder: Path, t
     row = [BLANK, THE, THE, BLANK, PA, S, S, BLANK, S, PERIOD, END]
     (hypothesis,) = model.decode(_said([row]), DecodingOptions())
     assert hypothesis.text == "the pass{period}"
-    assert hypothesis.tokens == (THE, PA, S, S, PERIOD, END)
+    assert hypothesis.tokens == (THE, PA, S, S, PERIOD)
 
 
 # Edges ---------------------------------------------------------------------------------------------------------------

@@ -140,6 +140,9 @@ def _changes(first: dict[str, Any], second: dict[str, Any]) -> Iterator[str]:
         for name in ("side", "engine", "engine_version", "attention", "device", "dtype", "precision", "threads"):
             if ours[name] != theirs[name]:
                 yield f"{ours['label']}: {name.replace('_', ' ')} was {_said(ours[name])}, is {_said(theirs[name])}"
+        kept = [len(side.get("float32_modules", ())) for side in (ours, theirs)]
+        if ours.get("float32_modules", []) != theirs.get("float32_modules", []):
+            yield f"{ours['label']}: other modules in float32, {kept[0]} and {kept[1]}"
         if ours["model"]["identity"] != theirs["model"]["identity"]:
             names = (f"{side['model']['name']} ({side['model']['identity'][:12]})" for side in (ours, theirs))
             yield f"{ours['label']}: other weights, {' and '.join(names)}"

@@ -28,7 +28,8 @@ How fast a model runs: model only, and end to end from samples to text; stage by
 another side in turns, with 95 % intervals; cold start, memory, what the device can do at best."""
 
 EPILOG = """\
-a side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], keys: batch, threads and others
+a side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], keys: batch, threads, recipe=FILE
+and others
 examples:
   voxport bench --model whisper-base --side cpu --against transformers/cpu:float32 talk.wav
   voxport bench --model medasr --device npu --dtype float32 --warmup 3 --iterations 10 dictation.wav

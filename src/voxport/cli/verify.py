@@ -12,7 +12,7 @@ from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
 from voxport.cli.terminal import write_stdout
 from voxport.cli.verify_job import VerifyJob
-from voxport.errors import AudioError, UsageError
+from voxport.errors import AudioError, DecodingError, OutputError, UsageError, VoxportError
 from voxport.formats import json_line
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         return _run(arguments, candidate, policy, job)
-    except AudioError as error:
+    except DecodingError as error:  # a candidate's is a finding
+        raise _unreadable(error, "the reference") from error
+    except (AudioError, OutputError) as error:
         raise _unreadable(error) from error
     finally:
         job.progress.clear()
@@ -187,8 +189,16 @@ def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.advise is not None and not arguments.look_at:
         raise UsageError("--advise needs the stages", hint="leave --look_at 0 out")
     for path in (arguments.save, arguments.advise):
-        if path is not None:
+        if path is None:
+            continue
+        if not path or Path(path).is_dir():
+            raise UsageError(f"{path!r} is no file that can be written")
+        try:
             check_folder(Path(path).parent, hint=None)
+        except OutputError as error:
+            raise _unreadable(error) from error
+    if arguments.against is not None and (arguments.language is not None or arguments.no_timestamps):
+        raise UsageError("--against decodes as its trace was made", hint="leave --language and --no_timestamps out")
 
 
 def _recordings(inputs: list[str]) -> list[str]:
@@ -202,7 +212,7 @@ def _recordings(inputs: list[str]) -> list[str]:
     return [recording.name for recording in found]
 
 
-def _unreadable(error: AudioError, name: str = "") -> UsageError:
+def _unreadable(error: VoxportError, name: str = "") -> UsageError:
     """Exit code 1 says that the candidate fails, and nothing else."""
     about = f"{name}: " if name and name not in error.message else ""
     return UsageError(f"{about}{error.message}", hint=error.hint, code=error.code)

@@ -76,12 +76,18 @@ class VerifyJob:
         """
         from voxport.verify import Comparison, windows_of
 
+        if recipe is not None:
+            _check_advisable(candidate)
         theirs, work, notes = self._reference(reference) if against is None else self._recorded(against)
         ours = self._loaded(candidate)
         windows = windows_of(self.recordings, ours.model)
         outcome = Comparison(theirs, ours, work, self._show).run(windows, notes)
-        if recipe is None or policy.judge(outcome).ok:
+        if recipe is None:
             return outcome, None
+        if policy.judge(outcome).ok:
+            text = f"no recipe is needed: {recipe} is not written"
+            return replace(outcome, notes=(*notes, text)), {"recipe": None, "text": text}
+        del ours  # the trials need its place
         advised, advice = self._advise(candidate, theirs, outcome, windows, work, policy, recipe)
         if advised is None:
             return replace(outcome, notes=(*notes, advice["text"])), advice
@@ -127,10 +133,8 @@ class VerifyJob:
         """Write a recipe with which the candidate passes; the side that it makes, and what to tell."""
         from voxport.verify import Loaded, advise
 
-        if side.engine != "voxport" or side.recipe is not None or failed.candidate.dtype == "float32":
-            raise UsageError(
-                f"there is nothing to advise for {side}: a recipe is for voxport's own engine in float16 or bfloat16"
-            )
+        if failed.candidate.dtype == "float32":
+            raise _nothing_to_advise(side)
 
         def load(recipe: Recipe) -> Loaded:
             return Loaded(side, self.load(side, recipe=recipe, offline=True))
@@ -159,3 +163,16 @@ class VerifyJob:
 
     def _show(self, done: int, total: int, file: str) -> None:
         self.progress.status(f"window {done + 1} of {total}  {file}")
+
+
+def _check_advisable(side: Side) -> None:
+    """Before any work; what dtype "auto" means is known only when the side is loaded."""
+    if side.engine != "voxport" or side.recipe is not None or side.graph or side.dtype == "float32":
+        raise _nothing_to_advise(side)
+
+
+def _nothing_to_advise(side: Side) -> UsageError:
+    return UsageError(
+        f"there is nothing to advise for {side}: a recipe is for voxport's own engine in float16 or bfloat16, without "
+        "compiled steps"
+    )

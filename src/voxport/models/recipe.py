@@ -102,16 +102,22 @@ class Recipe:
             named = {module for module in among if module == name or module.startswith(f"{name}.")}
             if not named:
                 where = "the recipe" if self.path is None else f"the recipe {self.path}"
-                close = get_close_matches(name, among, 1)
                 raise UsageError(
-                    f"{where} names the module {name!r}, which this model does not have",
-                    hint=f"did it mean {close[0]}?" if close else "it was made for another model",
+                    f"{where} names the module {name!r}, which this model does not have", hint=_meant(name, among)
                 )
             kept |= named
         for group in together:
             if not kept.isdisjoint(group):
                 kept |= set(group) & set(among)
         return frozenset(kept)
+
+
+def _meant(name: str, among: Collection[str]) -> str:
+    for whole in (f"model.{name}", name.removeprefix("model.")):
+        if whole in among:
+            return f"did it mean {whole}?"
+    close = get_close_matches(name, among, 1, cutoff=0.9)
+    return f"did it mean {close[0]}?" if close else "it was made for another model"
 
 
 def modules_in_float32(net: nn.Module) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from voxport.errors import UsageError
 from voxport.models.recipe import Recipe
 from voxport.models.stages import norms_behind
 from voxport.verify.comparing import Comparison, Loaded
@@ -78,9 +79,12 @@ def advise(
         progress: told what is tried.
     """
     dtype = failed.candidate.dtype
-    plain = load(Recipe(dtype, ())).model
-    table = plain.stages()
-    already = set(plain.float32_modules)
+    if not any(window.stages for window in failed.windows):
+        raise UsageError(
+            "no stage was looked at, and without that there is no order in which to try modules",
+            hint="save the trace without --look_at 0",
+        )
+    table, already = _shape(load(Recipe(dtype, ())).model)
     units = [unit for unit in order_units(table, failed) if not already.issuperset(unit)]
     wide = near_range(table, failed) if dtype == "float16" else []
     wide = [unit for unit in wide if unit in units]
@@ -107,9 +111,14 @@ def advise(
             save_trace(path, reference, windows, work, lambda done, of, file: progress(f"reference: {file}"))
             recorded = Loaded(reference.side, RecordedModel(path, other_weights=True))
         if not passes(units):
-            return Advice(None, len(wide), len(kept[frozenset(units)]), len(tried))
+            return Advice(None, sum(map(len, wide)), len(kept[frozenset(units)]), len(tried))
         found = smallest(units, passes)
     return Advice(Recipe(dtype, kept[frozenset(found)]), sum(map(len, wide)), len(kept[frozenset(units)]), len(tried))
+
+
+def _shape(model: Any) -> tuple[list[Stage], set[str]]:
+    """Its table, without what computes it and holds the weights, and what is in float32 anyway."""
+    return [replace(stage, compute=None) for stage in model.stages()], set(model.float32_modules)
 
 
 def smallest(units: Sequence[Unit], passes: Callable[[Sequence[Unit]], bool]) -> list[Unit]:
@@ -162,7 +171,8 @@ def order_units(table: Sequence[Stage], outcome: Outcome) -> list[Unit]:
         outcome: in which its stages were looked at.
     """
     units = _units(table)
-    badness = {unit: max(_errors(outcome).get(stage, 0.0) for stage in stages) for unit, stages in units.items()}
+    errors = _errors(outcome)
+    badness = {unit: max(errors.get(stage, 0.0) for stage in stages) for unit, stages in units.items()}
     return sorted(units, key=lambda unit: -badness[unit])  # stable: the network's order among equals
 
 

@@ -68,7 +68,7 @@ def explain(case: Case) -> tuple[str, str]:
 
 
 def _overflow(case: Case) -> Iterator[tuple[str, str]]:
-    found, wanted = case.found.float(), case.wanted.float()
+    found, wanted = case.found.float().cpu(), case.wanted.float().cpu()
     broken = int((~found.isfinite() & wanted.isfinite()).sum())
     largest = float(wanted[wanted.isfinite()].abs().max()) if wanted.isfinite().any() else float("inf")
     if broken:

@@ -164,7 +164,8 @@ class Comparison:
             return set()
         if isinstance(self.reference.model, RecordedModel):
             recorded = self.reference.model
-            return {index for index, window in enumerate(windows) if recorded.has_stages(window.audio)}
+            found = [index for index, window in enumerate(windows) if recorded.has_stages(window.audio)]
+            return set(found if self.work.look_at else ())
         firsts: dict[str, int] = {}
         for index, window in enumerate(windows):
             firsts.setdefault(window.file, index)

@@ -306,7 +306,7 @@ def _own(path: Path) -> Policy:
         ", ".join(f"{key} <= {value:g}" for key, value in asked.items()) or "see the file",
         str(content.get("cannot_show", "what its limits leave open")),
         lambda outcome: _check_own(outcome, content, asked),
-        stages=any(key.startswith("stages") for key in asked),
+        stages=any(key.startswith(("stages", "path", "features")) for key in asked),
     )
 
 

@@ -112,13 +112,14 @@ def _words(outcome: Outcome) -> Iterator[str]:
 
 def _clips(outcome: Outcome, *, all_clips: bool) -> Iterator[str]:
     windows = outcome.windows
-    if len(windows) == 1:
+    if len(windows) == 1 and not all_clips:
         return
     if not all_clips:
         windows = tuple(sorted(windows, key=_difference, reverse=True)[:WORST])
-    several = len(outcome.windows) > len(windows)
+    some = f", the {WORST} that differ most (--clips shows all)" if len(outcome.windows) > len(windows) else ""
+    order = "" if all_clips or some else ", those that differ most first"
     yield ""
-    yield f"windows{f', the {WORST} that differ most (--clips shows all)' if several else ''}:"
+    yield f"windows{some or order}:"
     rows = [["  seconds", "tokens", "words", "relative_l2", "max_probability", ""]]
     for window in windows:
         tokens, words = ("{} of {}".format(*pair) for pair in (window.token_edits, window.word_edits))

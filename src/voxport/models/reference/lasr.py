@@ -273,6 +273,8 @@ class ReferenceLasr:
     def _hypothesis(self, row: list[int], duration: float) -> Hypothesis:
         tokens = tuple(token for token, _ in groupby(row) if token != self.blank)
         text = self._text(row, tokens)
+        # They are no part of what is said: the text is without them too.
+        tokens = tuple(token for token in tokens if token not in self.tokenizer.all_special_ids)
         segments = (Segment(0, None, 0.0, duration, text, tokens),) if text.strip() else ()
         return Hypothesis(text, tokens, segments)
 

@@ -58,7 +58,7 @@ class PrivateWindow:
     Attributes:
         file, start, seconds: here, on the candidate's machine.
         same_tokens: whether both said the same.
-        stages: those that can be compared; where the tokens differ, only those before the first token.
+        stages: those that the trace has, which depend on the sound alone.
         failure: why the candidate gave nothing, or None.
     """
 
@@ -115,9 +115,10 @@ def compare_private(
         )
     if not windows:
         raise UsageError("there is nothing to compare: the recordings are too short")
+    if candidate.side.batch is not None:
+        raise UsageError("against a private trace windows are heard one by one", hint="leave +batch= out")
     known = [trace.window(window.audio) for window in windows]  # before any work
     kinds = {stage.name: stage.kind for stage in model.stages()} if isinstance(model, Inspectable) else {}
-    after_tokens = _behind_tokens(model)
     results = []
     for index, (window, (wanted, theirs)) in enumerate(zip(windows, known, strict=True)):
         progress(index, len(windows), window.file)
@@ -132,10 +133,15 @@ def compare_private(
         stages = tuple(
             PrivateStage(name, kinds[name], statistics, ours[name])
             for name, statistics in theirs.items()
-            if name in ours and (same or name not in after_tokens)
+            if name in ours
         )
         results.append(PrivateWindow(window.file, window.start, window.audio.duration, same, stages))
-    return PrivateOutcome(model.name, trace.family, trace.facts, candidate.facts(), tuple(results))
+    notes = (
+        ()
+        if any(one.stages for one in results)
+        else ("the trace has no stages of these recordings: only tokens are compared",)
+    )
+    return PrivateOutcome(model.name, trace.family, trace.facts, candidate.facts(), tuple(results), notes)
 
 
 def judge_private(outcome: PrivateOutcome) -> Verdict:
@@ -143,25 +149,20 @@ def judge_private(outcome: PrivateOutcome) -> Verdict:
     windows = outcome.windows
     failed = [window for window in windows if window.failure is not None]
     other = [window for window in windows if not window.same_tokens]
-    lost = {stage.name: stage.candidate.non_finite for window in windows for stage in window.stages}
+    lost = [
+        (stage.candidate.non_finite, f"{window.file}, {stage.name}") for window in windows for stage in window.stages
+    ]
+    looked = [window for window in windows if window.stages]
     differences = outcome.worst_stages()
     limit = max(limits.STATISTICS[outcome.reference.dtype], limits.STATISTICS[outcome.candidate.dtype])
     worst = max(differences, key=lambda name: differences[name], default="")
-    first = next((name for name, count in lost.items() if count), "")
+    most, first = max(lost, default=(0, ""), key=lambda pair: pair[0])
     value = differences.get(worst, math.nan)
-    checks = (
+    checks: tuple[Check, ...] = (
         Check("windows that gave nothing", len(failed), 0, not failed, failed[0].failure or "" if failed else ""),
         Check("windows with other tokens", len(other), 0, not other, other[0].file if other else ""),
-        Check("values that are not finite", max(lost.values(), default=0), 0, not first, first),
-        Check("stages: difference of mean or rms", value, limit, value <= limit, worst or "no stage was looked at"),
+        Check("values that are not finite", most, 0, not most, first if most else ""),
     )
+    if looked:
+        checks = (*checks, Check("stages: difference of mean or rms", value, limit, value <= limit, worst))
     return Verdict("private", all(check.ok for check in checks), checks, PRIVATE_CANNOT_SHOW)
-
-
-def _behind_tokens(model: Any) -> set[str]:
-    """Stages that depend on the tokens."""
-    found = {"tokens"}
-    for stage in model.stages() if isinstance(model, Inspectable) else ():
-        if not found.isdisjoint(stage.reads):
-            found.add(stage.name)
-    return found

@@ -2,9 +2,10 @@
 
 It holds no samples, features, activations, logits, tokens, text or file names. Of each window there is a sha256 of the
 samples, by which the other machine finds its own; a hash of the tokens, keyed with the samples, so that nobody without
-the recording can try out sentences; and of each stage of the network how many numbers it gave, how many of them were
-not finite, their mean, their root mean square and the largest magnitude. Whoever has a recording can tell whether it is
-one of these.
+the recording can try out sentences; and of each stage that depends on the sound alone how many numbers it gave, how
+many of them were not finite, their mean, their root mean square and the largest magnitude. Stages that read the tokens
+are left out: whoever has the weights could compute some of them for any sentence. Whoever has a recording can tell
+whether it is one of these.
 """
 
 from __future__ import annotations
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from voxport.types import Audio, FloatArray
     from voxport.verify.comparing import Loaded, Window, Work
 
-__all__ = ["VERSION", "PrivateTrace", "Statistics", "is_private", "listen", "save_private", "tokens_hash"]
+__all__ = [
+    "VERSION",
+    "PrivateTrace",
+    "Statistics",
+    "behind_tokens",
+    "is_private",
+    "listen",
+    "save_private",
+    "tokens_hash",
+]
 
 VERSION = 1
 FORMAT = "voxport private trace"
@@ -163,17 +173,27 @@ class PrivateTrace:
 def listen(
     side: Loaded, window: Window, work: Work, names: Sequence[str] | None
 ) -> tuple[Sequence[int], dict[str, Statistics]]:
-    """What a side says, and statistics of the named stages (None = all), given its own tokens."""
+    """What a side says, and statistics of the named stages; None = all that depend on the sound alone."""
     model: Any = side.model
     features = model.features([window.audio])
     with side.side.running():
         (heard,) = model.decode(model.encode(features), work.options)
         if names is None:
-            names = [stage.name for stage in model.stages()]
+            hidden = behind_tokens(model)
+            names = [stage.name for stage in model.stages() if stage.name not in hidden]
         if not names:
             return heard.tokens, {}
         found = model.capture(names, features, work.forced(model, heard))
         return heard.tokens, {name: Statistics.of(as_array(found[name])) for name in names}
+
+
+def behind_tokens(model: Inspectable) -> set[str]:
+    """Stages that depend on the tokens, directly or through others."""
+    found = {"tokens"}
+    for stage in model.stages():
+        if not found.isdisjoint(stage.reads):
+            found.add(stage.name)
+    return found
 
 
 def tokens_hash(audio: Audio, tokens: Sequence[int]) -> str:
