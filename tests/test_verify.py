@@ -16,7 +16,7 @@ import soundfile
 
 from lasr_folders import change_weights, noise, small_folder
 from voxport.cli import main
-from voxport.errors import UsageError
+from voxport.errors import DeviceError, UsageError
 from voxport.sides import Side
 from voxport.types import DecodingOptions
 from voxport.verify import POLICIES, Comparison, Loaded, Outcome, Work, get_policy, windows_of
@@ -476,3 +476,20 @@ def test_what_needs_no_torch_loads_none(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_failure_of_the_device_is_explained(folder: Path, clips: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    side = Side.parse("cpu:float32")
+    reference, candidate = (Loaded(side, side.load(str(folder))) for _ in range(2))
+    model: Any = candidate.model
+
+    def full(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "capture", full)
+    windows = windows_of(clips[:1], model)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Comparison(reference, candidate).run(windows)
+    monkeypatch.setattr(type(model.device), "explain", lambda device, error: DeviceError(f"{device}: {error}"))
+    with pytest.raises(DeviceError, match="cpu: out of memory"):
+        Comparison(reference, candidate).run(windows)

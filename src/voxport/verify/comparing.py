@@ -139,6 +139,16 @@ class Comparison:
         """Compare all windows; `hasty` = no further than the first of which the candidate makes nothing."""
         if not windows:
             raise UsageError("there is nothing to compare: the recordings are too short")
+        try:
+            return self._run(windows, notes, hasty=hasty)
+        except RuntimeError as error:  # out of memory, say
+            for side in (self.candidate, self.reference):
+                known = side.model.device.explain(error)
+                if known is not None:
+                    raise known from error
+            raise
+
+    def _run(self, windows: Sequence[Window], notes: Sequence[str], *, hasty: bool) -> Outcome:
         looked = self._looked_at(windows)
         results = []
         candidates = self._candidate_hypotheses(windows, hasty=hasty)

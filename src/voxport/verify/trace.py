@@ -131,6 +131,9 @@ class RecordedDevice:
     def describe(self) -> dict[str, Any]:
         return self._facts.environment
 
+    def explain(self, error: BaseException) -> None:
+        """Nothing runs, so nothing fails."""
+
 
 class RecordedModel:
     """A reference that has done its work already: answers from a trace, for the windows that are in it.
