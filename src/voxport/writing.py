@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["output_error", "temporary_name", "whole_file", "write_atomically"]
+__all__ = ["output_error", "replacing", "temporary_name", "whole_file", "write_atomically"]
 
 _HINTS = {
     errno.ENOSPC: "the disk is full: make room, or choose another place",
@@ -26,25 +26,36 @@ _HINTS = {
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """A hidden path in the same folder to write to; what lies there at the end goes to the disk, and only then gets the
     name. The folder is created.
 
     Raises:
-        OutputError: disk full, no permission, and the like. Nothing is left behind.
+        OSError: disk full, no permission, and the like. Nothing is left behind.
     """
     temporary = path.parent / temporary_name()
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """As `replacing`.
+
+    Raises:
+        OutputError: instead of the system's errors, with what to do about them.
+    """
+    try:
+        with replacing(path) as temporary:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
     except OSError as error:
         raise output_error(path, error) from error
 

@@ -16,7 +16,7 @@ from voxport.errors import AudioError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Recording", "find_recordings"]
+__all__ = ["Recording", "every_recording", "find_recordings"]
 
 STANDARD_INPUT = "-"
 
@@ -147,3 +147,25 @@ def _audio_suffixes() -> frozenset[str]:
     from voxport.audio import AUDIO_SUFFIXES
 
     return frozenset(AUDIO_SUFFIXES)
+
+
+def every_recording(inputs: Sequence[str], command: str) -> list[str]:
+    """The names of recordings that are read more than once, and of which none may be left out: what `command` says of
+    the others would be about something else.
+
+    Raises:
+        UsageError: there are none, one can't be read, or it is standard input.
+    """
+    if not inputs:
+        raise UsageError(f"{command} needs recordings", hint="name some files or a folder of real speech")
+    found = find_recordings(inputs)
+    for recording in found:
+        error = recording.error
+        if error is not None:
+            about = "" if recording.name in error.message else f"{recording.name}: "
+            raise UsageError(f"{about}{error.message}", hint=error.hint, code=error.code)
+    if "-" in inputs:
+        raise UsageError(
+            f"{command} reads recordings more than once, standard input only once", hint="write it to a file first"
+        )
+    return [recording.name for recording in found]

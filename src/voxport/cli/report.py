@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxport.cli.inputs import find_recordings
+from voxport.cli.inputs import every_recording
 from voxport.cli.outputs import check_folder
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         source=arguments.source,
         offline=arguments.offline,
     )
-    recordings = _recordings(arguments.inputs)
+    recordings = every_recording(arguments.inputs, "report")
     progress = Progress(enabled=not arguments.quiet)
     try:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
@@ -127,18 +127,3 @@ def run(arguments: argparse.Namespace) -> int:
         word = "PASS" if verdict["ok"] else "FAIL"
         write_stdout("\n".join([f"{word} ({verdict['policy']})", *(str(folder / name) for name in files)]) + "\n")
     return 0 if verdict["ok"] else 1
-
-
-def _recordings(inputs: list[str]) -> list[str]:
-    """Every one must be readable: a report about what is left would tell less than it seems to."""
-    if not inputs:
-        raise UsageError("report needs recordings", hint="name some files or a folder of real speech")
-    if "-" in inputs:
-        raise UsageError("report reads recordings more than once, standard input only once", hint="write it to a file")
-    found = find_recordings(inputs)
-    for recording in found:
-        if recording.error is not None:
-            raise UsageError(
-                f"{recording.name}: {recording.error.message}", hint=recording.error.hint, code=recording.error.code
-            )
-    return [recording.name for recording in found]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxport.cli.inputs import find_recordings
+from voxport.cli.inputs import every_recording
 from voxport.cli.outputs import check_folder
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
@@ -124,8 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"the policy {policy.name} needs the stages", hint="leave --look_at 0 out")
     candidate = None if arguments.candidate is None else Side.parse(arguments.candidate)
     job = VerifyJob(
-        model=arguments.model,
-        recordings=_recordings(arguments.inputs),
+        recordings=every_recording(arguments.inputs, "verify"),
         load=lambda side, **options: _load(side, arguments, **options),
         look_at=arguments.look_at,
         language=arguments.language,
@@ -182,8 +181,6 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UsageError("--against takes the place of --reference and goes with a --candidate")
     if arguments.private and arguments.save is None:
         raise UsageError("--private is about what --save writes", hint="--against sees by itself what a trace is")
-    if not arguments.inputs:
-        raise UsageError("verify needs recordings", hint="name some files or a folder of real speech")
     if arguments.advise is not None and arguments.candidate is None:
         raise UsageError("--advise is about a candidate", hint="name one with --candidate")
     if arguments.advise is not None and not arguments.look_at:
@@ -199,17 +196,6 @@ def _check_usage(arguments: argparse.Namespace) -> None:
             raise _unreadable(error) from error
     if arguments.against is not None and (arguments.language is not None or arguments.no_timestamps):
         raise UsageError("--against decodes as its trace was made", hint="leave --language and --no_timestamps out")
-
-
-def _recordings(inputs: list[str]) -> list[str]:
-    """Every one must be readable: a comparison of what is left would prove less than it says."""
-    found = find_recordings(inputs)
-    for recording in found:
-        if recording.error is not None:
-            raise _unreadable(recording.error, recording.name)
-    if "-" in inputs:
-        raise UsageError("verify reads recordings twice, standard input only once", hint="write it to a file first")
-    return [recording.name for recording in found]
 
 
 def _unreadable(error: VoxportError, name: str = "") -> UsageError:

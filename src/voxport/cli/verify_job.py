@@ -29,7 +29,6 @@ class VerifyJob:
     """Recordings, and how to load a side.
 
     Attributes:
-        model: name or folder.
         recordings: files.
         load: gives a side's model; takes the options `recipe` and `offline` of `Side.load`.
         look_at: recordings whose stages are looked at.
@@ -38,7 +37,6 @@ class VerifyJob:
         progress: what is being done.
     """
 
-    model: str
     recordings: Sequence[str]
     load: Callable[..., ASRModel]
     look_at: int

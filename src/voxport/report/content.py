@@ -51,7 +51,6 @@ class Content:
 
     Attributes:
         model, family, device, dtype, chip: what is reported on; `device` without its index, e.g. "npu".
-        passed: the verdict.
         hardware: whether an accelerator that is no simulation ran: only then its name may be a tag.
         first: what a reader must know before anything else.
         missing: what was not measured, and why.
@@ -65,7 +64,6 @@ class Content:
     device: str
     dtype: str
     chip: str
-    passed: bool
     hardware: bool
     first: tuple[Statement, ...]
     missing: tuple[Statement, ...]
@@ -91,7 +89,6 @@ def content_of(measured: Measurements) -> Content:
         device=side["device"].partition(":")[0],
         dtype=side["dtype"],
         chip=str(side["environment"].get("chip") or side["device"]),
-        passed=measured.verify["verdict"]["ok"],
         hardware=side["device"] != "cpu" and not side["simulated"],
         first=tuple(_first(measured)),
         missing=tuple(_missing(measured)),

@@ -26,17 +26,12 @@ def make_report(measured: Measurements, folder: Path) -> list[str]:
         OutputError: a file can't be written.
     """
     content = content_of(measured)
-    measured.write(folder / "results")
+    results = [f"results/{name}" for name in measured.write(folder / "results")]
     scripts = script_files(measured)
-    texts = {f"logs/{name}": text for name, text in logs(measured, content).items()} | scripts
-    parts = ["summary", "environment", "verify", "bench", *(["score"] if measured.score is not None else [])]
+    told = {f"logs/{name}": text for name, text in logs(measured, content).items()}
     names = {code: "README.md" if code == "en" else f"README.{code}.md" for code in LANGUAGES}
-    files = [
-        *names.values(),
-        *scripts,
-        *(f"results/{part}.json" for part in parts),
-        *(name for name in texts if name not in scripts),
-    ]
+    files = [*names.values(), *scripts, *results, *told]
+    texts = scripts | told
     for code, name in names.items():
         texts[name] = markdown(measured, content, code, files)
     for name, text in texts.items():

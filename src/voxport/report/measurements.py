@@ -38,16 +38,16 @@ class Measurements:
     bench: dict[str, Any]
     score: dict[str, Any] | None = None
 
-    def write(self, folder: Path) -> None:
-        """As files of a folder; they are written atomically.
+    def write(self, folder: Path) -> list[str]:
+        """As files of a folder, written atomically; returns their names.
 
         Raises:
             OutputError: they can't be.
         """
-        for part in PARTS:
-            value = getattr(self, part)
-            if value is not None:
-                write_atomically(folder / f"{part}.json", json_line(value))
+        parts = {f"{part}.json": getattr(self, part) for part in PARTS if getattr(self, part) is not None}
+        for name, value in parts.items():
+            write_atomically(folder / name, json_line(value))
+        return list(parts)
 
     @classmethod
     def read(cls, folder: Path) -> Measurements:

@@ -53,8 +53,7 @@ def measure(
     reference, told = (options.reference, None) if options.reference is not None else default_reference()
     tell("what is here ...")
     environment = _environment()
-    verified = _verify(options, reference, recordings, [told] if told else [], progress, tell)
-    tell("how fast it is ...")
+    tell("how fast it is ...")  # first, so that its cold start is one
     speed = measure_speed(
         BenchOptions(
             options.model,
@@ -70,6 +69,7 @@ def measure(
         progress=progress,
         tell=tell,
     )
+    verified = _verify(options, reference, recordings, [told] if told else [], progress, tell)
     scored = None
     if options.manifest is not None:
         scored = score_sides(options, {"candidate": options.candidate, "reference": reference}, progress, tell)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from voxport.errors import ModelError, ModelFormatError, OutputError
 from voxport.models.hub.download import disk_full
 from voxport.models.hub.progress import Progress, SilentProgress
+from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,6 @@ __all__ = [
     "remove",
     "staging",
     "store_errors",
-    "write_atomically",
 ]
 
 RECORD = "voxport.json"
@@ -209,19 +209,6 @@ def remove(name: str) -> list[StoredModel]:
 def folder_size(folder: Path) -> int:
     """Bytes of all files under `folder`, links followed."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` beside `path` and move it over."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _revisions(folder: Path) -> list[Path]:

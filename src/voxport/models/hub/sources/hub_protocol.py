@@ -23,6 +23,7 @@ from voxport.models.hub.download import disk_full, download, sha256_of
 from voxport.models.hub.model_files import select_files
 from voxport.models.hub.sources import Fetched
 from voxport.version import __version__
+from voxport.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -276,13 +277,11 @@ def _literal(name: str) -> str:
 
 
 def _write_reference(folder: Path, name: str, commit: str) -> None:
-    from voxport.models.hub.store import write_atomically
-
     reference = folder / "refs" / name
     if len(name) == 40 or ".." in name or (reference.is_file() and reference.read_text(encoding="utf-8") == commit):
         return
-    reference.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(reference, commit)
+    with replacing(reference) as temporary:
+        temporary.write_text(commit, encoding="utf-8")
 
 
 def _check_room(root: Path, blobs: Path | None, wanted: Sequence[RemoteFile]) -> None:
