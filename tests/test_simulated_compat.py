@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +167,37 @@ def test_it_gives_the_device() -> None:
     with cuda_as_npu() as device:
         assert str(device) == "npu:0"
         assert device.simulated == "npu"
+
+
+def test_leaving_it_waits_for_threads_of_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take the GIL to let go of the mode: once Python is being torn down, that ends the process."""
+    from torch.overrides import _get_current_function_mode
+
+    from voxport.compat import redirection
+
+    def hold(seconds: float) -> tuple[threading.Thread, weakref.ref[Any]]:
+        mode = _get_current_function_mode()
+        assert isinstance(mode, redirection.CUDAMode)
+        thread = threading.Thread(target=lambda _: time.sleep(seconds), args=(mode,))
+        thread.start()
+        return thread, weakref.ref(mode)
+
+    with cuda_as_npu():
+        thread, mode = hold(0.2)
+    assert mode() is None
+    thread.join()
+
+    monkeypatch.setattr(redirection, "RELEASE_SECONDS", 0.01)
+    with cuda_as_npu():
+        thread, mode = hold(0.2)
+    assert mode() is not None  # one that is never let go of holds nobody up
+    thread.join()
+
+    with cuda_as_npu():
+        torch.ones(2, device="cuda", requires_grad=True).sum().backward()
+        mode = hold(0.0)[1]
+        monkeypatch.setattr(redirection, "RELEASE_SECONDS", 60.0)
+    assert mode() is None
 
 
 # ------------------------------------------------------------------------------------------------ what means the NPU

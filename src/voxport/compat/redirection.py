@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 import threading
+import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,9 @@ _CUDA = re.compile(r"cuda(:\d+)?")
 _NAMES = (str, torch.device)
 _ABSENT = object()
 
+RELEASE_SECONDS = 2.0
+"""Longest wait for other threads at the end; a script may keep what remembers the mode for good."""
+
 _lock = threading.RLock()
 _uses = 0
 _device: Device | None = None
@@ -43,13 +48,29 @@ def redirected() -> Iterator[Device]:
     """See `voxport.compat.cuda_as_npu`."""
     device = _begin()
     default = _default_device()
+    mode = CUDAMode()
+    held = weakref.ref(mode)
     try:
-        with CUDAMode():
+        with mode:
+            del mode
             yield device
+        _await_release(held)
     finally:
         if _default_device() is not default:  # torch.set_default_device("cuda") was called inside
             torch.set_default_device(default.device if default is not None else None)
         _end()
+
+
+def _await_release(mode: weakref.ref[CUDAMode]) -> None:
+    """Until no thread of autograd's holds the mode any more, `RELEASE_SECONDS` at most.
+
+    A backward pass remembers the modes that it was started under, and one of torch's own threads lets go of them soon
+    after the pass has ended. It takes the GIL for that where it is the last that holds one; if Python were being torn
+    down by then, the process would end with "terminate called without an active exception".
+    """
+    end = time.monotonic() + RELEASE_SECONDS
+    while mode() is not None and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def _begin() -> Device:
