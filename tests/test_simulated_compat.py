@@ -193,11 +193,13 @@ def test_leaving_it_waits_for_threads_of_autograd(monkeypatch: pytest.MonkeyPatc
     assert mode() is not None  # one that is never let go of holds nobody up
     thread.join()
 
+    monkeypatch.setattr(redirection, "RELEASE_SECONDS", 60.0)
+    passes: list[tuple[threading.Thread, weakref.ref[Any]]] = []
     with cuda_as_npu():
-        torch.ones(2, device="cuda", requires_grad=True).sum().backward()
-        mode = hold(0.0)[1]
-        monkeypatch.setattr(redirection, "RELEASE_SECONDS", 60.0)
-    assert mode() is None
+        x = torch.ones(2, device="cuda", requires_grad=True)
+        x.register_hook(lambda grad: passes.append(hold(0.2)))
+        x.sum().backward()
+    assert passes[0][1]() is None
 
 
 # ------------------------------------------------------------------------------------------------ what means the NPU

@@ -37,6 +37,7 @@ _lock = threading.RLock()
 _uses = 0
 _device: Device | None = None
 _undo: list[tuple[Any, str, Any]] = []
+_remembered: weakref.WeakSet[CUDAMode] = weakref.WeakSet()
 
 
 def is_active() -> bool:
@@ -48,28 +49,32 @@ def redirected() -> Iterator[Device]:
     """See `voxport.compat.cuda_as_npu`."""
     device = _begin()
     default = _default_device()
-    mode = CUDAMode()
-    held = weakref.ref(mode)
     try:
-        with mode:
-            del mode
+        with remembered_mode():
             yield device
-        _await_release(held)
     finally:
         if _default_device() is not default:  # torch.set_default_device("cuda") was called inside
             torch.set_default_device(default.device if default is not None else None)
         _end()
+    if not _uses:
+        _await_release()
 
 
-def _await_release(mode: weakref.ref[CUDAMode]) -> None:
-    """Until no thread of autograd's holds the mode any more, `RELEASE_SECONDS` at most.
+def remembered_mode() -> CUDAMode:
+    """A mode that a backward pass may be started under: torch remembers it until the pass is done with."""
+    mode = CUDAMode()
+    _remembered.add(mode)
+    return mode
 
-    A backward pass remembers the modes that it was started under, and one of torch's own threads lets go of them soon
-    after the pass has ended. It takes the GIL for that where it is the last that holds one; if Python were being torn
-    down by then, the process would end with "terminate called without an active exception".
+
+def _await_release() -> None:
+    """Until none of torch's own threads holds a mode any more, `RELEASE_SECONDS` at most.
+
+    They let go of the modes of a backward pass soon after it has ended, and take the GIL for that. If Python were being
+    torn down by then, the process would end with "terminate called without an active exception".
     """
     end = time.monotonic() + RELEASE_SECONDS
-    while mode() is not None and time.monotonic() < end:
+    while len(_remembered) and time.monotonic() < end:
         time.sleep(0.001)
 
 

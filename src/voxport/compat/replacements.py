@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._device import DeviceContext
 
-from voxport.compat.redirection import CUDAMode, is_active, translated
+from voxport.compat.redirection import CUDAMode, is_active, remembered_mode, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -365,7 +365,7 @@ def _without_cuda_times(make: Callable[..., None]) -> Callable[..., None]:
 
 def _covered(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        with CUDAMode():
+        with remembered_mode():
             return function(*args, **kwargs)
 
     return call
