@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress.clear()
     with deferred():
         files = make_report(measured, folder)
-        packed = str(pack(folder, files)) if arguments.zip else None
+        packed = str(pack(folder)) if arguments.zip else None
     verdict, digest = measured.verify["verdict"], digest_of(folder)
     if arguments.json:
         found = {"folder": str(folder), "files": files, "zip": packed, "sha256": digest, "verdict": verdict}

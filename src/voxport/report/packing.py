@@ -6,10 +6,10 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from voxport.errors import UsageError
+from voxport.report.sums import SUMS, read_sums
 from voxport.writing import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["pack", "zip_path"]
@@ -37,8 +37,8 @@ def zip_path(folder: Path) -> Path:
     return path
 
 
-def pack(folder: Path, files: Iterable[str]) -> Path:
-    """Write these files of the folder as ``DIR.zip`` beside it, below one top folder of its name.
+def pack(folder: Path) -> Path:
+    """Write a report's files, those that `SUMS` names, as ``DIR.zip`` beside it, below one top folder of its name.
 
     Raises:
         UsageError: as `zip_path`.
@@ -46,6 +46,7 @@ def pack(folder: Path, files: Iterable[str]) -> Path:
     """
     path = zip_path(folder)
     top = path.name.removesuffix(".zip").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    files = [*read_sums((folder / SUMS).read_bytes()), SUMS]
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "x") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(f"{top}/{name}", EARLIEST)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from voxport.devices import get_device
 from voxport.errors import UsageError
 from voxport.score import read_dataset
+from voxport.score.listening import check_recordings
 from voxport.sides import Side
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def check(options: ReportOptions) -> None:
 
     Raises:
         DeviceError: a side's device is not there, or can't compute in its dtype.
-        UsageError: the policy or the manifest can't be read, or the policy is for sides of one dtype.
+        UsageError: the policy, the manifest or a recording of it is not there or can't be read, or the policy is for sides of one dtype.
     """
     from voxport.verify import get_policy
 
@@ -35,7 +36,13 @@ def check(options: ReportOptions) -> None:
             hint=f"--reference transformers/cpu:{dtypes[0]}, or another --policy",
         )
     if options.manifest is not None:
-        read_dataset(options.manifest)
+        absent = check_recordings(read_dataset(options.manifest).clips)
+        if absent:
+            first = next(iter(absent.values()))
+            raise UsageError(
+                f"{len(absent)} of the clips of {options.manifest} have no recording, the first: {first.message}",
+                hint=first.hint,
+            )
     for side in sides:
         device = get_device(side.device)
         if side.dtype != "auto":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from voxport.errors import UsageError
@@ -68,6 +67,4 @@ def read_sums(content: bytes) -> Sums:
 
 def is_plain_name(name: str) -> bool:
     """Whether a name stays inside the folder that it is taken to be in, on every system."""
-    if not name or re.search(r"[\\:\x00-\x1f]", name) or name.startswith("/"):
-        return False
-    return ".." not in PurePosixPath(name).parts and str(PurePosixPath(name)) == name.rstrip("/")
+    return not re.search(r"[\\:\x00-\x1f]", name) and not {"", ".", ".."} & set(name.split("/"))
