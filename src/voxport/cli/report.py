@@ -9,6 +9,9 @@ from voxport.cli.inputs import every_recording
 from voxport.cli.outputs import check_folder
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
+from voxport.cli.report_check import add_check
+from voxport.cli.report_diff import add_diff
+from voxport.cli.signals import deferred
 from voxport.cli.terminal import write_stdout
 from voxport.errors import UsageError
 from voxport.formats import json_line
@@ -29,12 +32,15 @@ A side is [ENGINE/]DEVICE[:INDEX][:DTYPE][+key=value...][@MODEL], see `voxport v
 examples:
   voxport report --model whisper-medium --candidate npu:float16 clips/*.wav -o whisper-medium-npu
   voxport report --model ./medasr --candidate npu --policy medasr-writeup \\
-      --manifest clips/manifest.jsonl clips/*.wav -o medasr-npu
+      --manifest clips/manifest.jsonl clips/*.wav -o medasr-npu --zip
+  voxport report diff before after.zip          what changed, and whether it is worse
+  voxport report check medasr-npu.zip           whether its files are as they were written
 
 exit codes:
   0  the candidate passes the policy
   1  it fails; the report is there and says so
-  2  wrong usage, or a side can't run"""
+  2  wrong usage, or a side can't run
+  130  interrupted; an earlier report in DIR is as it was"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
@@ -77,13 +83,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="look at the stages of N recordings (default: 2)",
     )
     output = parser.add_argument_group("what comes out")
-    output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; what is there is written over")
+    output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; an earlier one there is replaced")
+    output.add_argument("--zip", action="store_true", help="DIR.zip beside it too, to be sent: the report's files only")
     output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
     general = parser.add_argument_group("general")
     general.add_argument("--source", help="where to get the model if it is not here")
     general.add_argument("--offline", action="store_true", help="never touch the network")
     general.add_argument("-q", "--quiet", action="store_true", help="no progress")
     general.add_argument("-h", "--help", action="help", help="show this help")
+    add_diff(parser)
+    add_check(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,10 +105,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(folder, hint="-o takes a folder")
     from voxport.models.hub.progress import terminal_progress
     from voxport.report import ReportOptions, make_report, measure
+    from voxport.report.packing import pack, zip_path
+    from voxport.report.preflight import check
+    from voxport.report.sums import SUMS, digest_of
     from voxport.sides import Side
-    from voxport.verify import get_policy
 
-    get_policy(arguments.policy)
+    if arguments.zip:
+        check_folder(zip_path(folder).parent, hint=None)
     options = ReportOptions(
         model=arguments.model,
         candidate=Side.parse(arguments.candidate),
@@ -113,17 +125,22 @@ def run(arguments: argparse.Namespace) -> int:
         source=arguments.source,
         offline=arguments.offline,
     )
+    check(options)
     recordings = every_recording(arguments.inputs, "report")
     progress = Progress(enabled=not arguments.quiet)
     try:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
     finally:
         progress.clear()
-    files = make_report(measured, folder)
-    verdict = measured.verify["verdict"]
+    with deferred():
+        files = make_report(measured, folder)
+        packed = str(pack(folder)) if arguments.zip else None
+    verdict, digest = measured.verify["verdict"], digest_of(folder)
     if arguments.json:
-        write_stdout(json_line({"folder": str(folder), "files": files, "verdict": verdict}))
+        found = {"folder": str(folder), "files": files, "zip": packed, "sha256": digest, "verdict": verdict}
+        write_stdout(json_line(found))
     else:
         word = "PASS" if verdict["ok"] else "FAIL"
-        write_stdout("\n".join([f"{word} ({verdict['policy']})", *(str(folder / name) for name in files)]) + "\n")
+        paths = [*(str(folder / name) for name in files), *([packed] if packed else [])]
+        write_stdout("\n".join([f"{word} ({verdict['policy']})", *paths, f"sha256 of {SUMS}: {digest}"]) + "\n")
     return 0 if verdict["ok"] else 1

@@ -9,6 +9,8 @@ from voxport.report.language import LANGUAGES
 from voxport.report.logs import logs
 from voxport.report.markdown import markdown
 from voxport.report.script_files import script_files
+from voxport.report.staging import whole_folder
+from voxport.report.sums import SUMS
 from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -20,13 +22,19 @@ __all__ = ["make_report"]
 
 
 def make_report(measured: Measurements, folder: Path) -> list[str]:
-    """Write everything; returns the files' names in the folder.
+    """Write everything; returns the files' names in the folder. What an earlier report left there goes.
 
     Raises:
-        OutputError: a file can't be written.
+        OutputError: a file can't be written; the folder is then as it was.
     """
+    with whole_folder(folder) as place:
+        return _write(measured, place)
+
+
+def _write(measured: Measurements, folder: Path) -> list[str]:
+    """All files but `SUMS`; returns their names and that one's."""
     content = content_of(measured)
-    results = [f"results/{name}" for name in measured.write(folder / "results")]
+    results = [f"results/{name}" for name in measured.write(folder / "results")] + [SUMS]
     scripts = script_files(measured)
     told = {f"logs/{name}": text for name, text in logs(measured, content).items()}
     names = {code: "README.md" if code == "en" else f"README.{code}.md" for code in LANGUAGES}

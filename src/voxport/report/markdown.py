@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voxport.report.content import Content
     from voxport.report.measurements import Measurements
 
-__all__ = ["markdown"]
+__all__ = ["cell", "markdown"]
 
 FAMILIES = {"whisper": "Whisper", "lasr_ctc": "MedASR"}
 
@@ -35,7 +35,7 @@ def markdown(measured: Measurements, content: Content, code: str, files: Sequenc
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = _cell
+    environment.filters["cell"] = cell
     chip = "" if content.chip == content.device else f" ({content.chip})"
     return environment.get_template("README.md.j2").render(
         content=content,
@@ -61,7 +61,7 @@ def _tags(content: Content) -> list[str]:
     return [*tags, content.device.upper()] if content.hardware else tags
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Text that breaks no table, and is no markup."""
     text = " ".join(str(value).split()).replace("\\", "\\\\")
     for mark in "|<>*_`[]":

@@ -11,12 +11,14 @@ from voxport.formats import json_line
 from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["SCHEMA_VERSION", "Measurements"]
 
 SCHEMA_VERSION = 1
 PARTS = ("summary", "environment", "verify", "bench", "score")
+OPTIONAL = ("score",)
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,33 @@ class Measurements:
         Raises:
             UsageError: it is no folder of results, or of another version.
         """
+        return cls.load(str(folder), lambda name: (folder / name).read_bytes())
+
+    @classmethod
+    def load(cls, where: str, read: Callable[[str], bytes]) -> Measurements:
+        """From such files, wherever they lie.
+
+        Args:
+            where: that is, for messages.
+            read: file name -> content; raises `FileNotFoundError` where there is none.
+
+        Raises:
+            UsageError: as `read`.
+        """
         values: dict[str, Any] = {}
         for part in PARTS:
-            path = folder / f"{part}.json"
+            name = f"{part}.json"
             try:
-                values[part] = json.loads(path.read_text(encoding="utf-8"))
+                values[part] = json.loads(read(name).decode("utf-8"))
             except FileNotFoundError:
-                if part != "score":
-                    raise UsageError(f"{folder} holds no results of a report: {part}.json is missing") from None
-            except (OSError, ValueError) as error:
-                raise UsageError(f"{path} can't be read: {error}") from error
+                if part not in OPTIONAL:
+                    raise UsageError(f"{where} holds no results of a report: {name} is missing") from None
+            except (OSError, ValueError, RecursionError) as error:
+                raise UsageError(f"{name} of {where} can't be read: {error}") from error
         found = values["summary"].get("schema") if isinstance(values["summary"], dict) else None
         if found != SCHEMA_VERSION:
-            raise UsageError(f"{folder} holds results of version {found}, this voxport reads version {SCHEMA_VERSION}")
+            raise UsageError(f"{where} holds results of version {found}, this voxport reads version {SCHEMA_VERSION}")
+        wrong = [name for name, value in values.items() if not isinstance(value, dict)]
+        if wrong:
+            raise UsageError(f"{wrong[0]}.json of {where} is no JSON object")
         return cls(**values)

@@ -117,6 +117,7 @@ def _paths(options: ReportOptions, reference: Side, recordings: Sequence[str]) -
     found = [*recordings, str(Path.home() / "x")]
     found += [path for side in (options.candidate, reference) for path in (side.model, side.recipe) if path]
     found += [str(options.manifest)] if options.manifest is not None else []
+    found += [options.policy] if options.policy.endswith(".toml") else []
     return [*found, options.model] if Path(options.model).exists() else found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FEWEST", "LEVEL", "SMALL", "Interval", "interval"]
+__all__ = ["FEWEST", "LEVEL", "SMALL", "Interval", "interval", "paired_difference"]
 
 LEVEL = 0.95
 FEWEST = 10
@@ -72,3 +72,31 @@ def interval(
         rates[begin : begin + len(drawn)] = wrong[drawn].sum(axis=1) / total[drawn].sum(axis=1)
     low, high = np.quantile(rates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), count)
+
+
+def paired_difference(
+    first: Sequence[int], second: Sequence[int], lengths: Sequence[int], *, resamples: int, seed: int
+) -> Interval | None:
+    """The interval, at `LEVEL`, of the second pooled rate minus the first of two systems that heard the same clips.
+
+    Both rates of a draw are of the same clips (the same article's paired test), so that clips which are hard for both
+    don't hide a difference. None with too little to draw from, or without any error.
+
+    Args:
+        first, second: errors of each clip, in units.
+        lengths: of each clip, in units.
+        resamples: how many draws.
+        seed: the same seed gives the same interval.
+    """
+    errors = np.asarray([first, second], dtype=np.int64)
+    more, total = errors[1] - errors[0], np.asarray(lengths, dtype=np.int64)
+    if resamples < 1 or len(total) < FEWEST or not errors.any():
+        return None
+    generator = np.random.default_rng(seed)
+    differences = np.empty(resamples)
+    step = max(1, _DRAWS_AT_ONCE // len(total))
+    for begin in range(0, resamples, step):
+        drawn = generator.integers(len(total), size=(min(step, resamples - begin), len(total)))
+        differences[begin : begin + len(drawn)] = more[drawn].sum(axis=1) / total[drawn].sum(axis=1)
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high), len(total))
