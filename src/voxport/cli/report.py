@@ -78,6 +78,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     output = parser.add_argument_group("what comes out")
     output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; what is there is written over")
+    output.add_argument(
+        "--embed-audio", action="store_true", help="the recordings too, in report.html: people's voices"
+    )
     output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
     general = parser.add_argument_group("general")
     general.add_argument("--source", help="where to get the model if it is not here")
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(folder, hint="-o takes a folder")
     from voxport.models.hub.progress import terminal_progress
     from voxport.report import ReportOptions, make_report, measure
+    from voxport.report.recorded_audio import recorded_audio
     from voxport.sides import Side
     from voxport.verify import get_policy
 
@@ -119,7 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
     finally:
         progress.clear()
-    files = make_report(measured, folder)
+    audio = recorded_audio(measured.verify["windows"], recordings) if arguments.embed_audio else ()
+    files = make_report(measured, folder, audio=audio)
     verdict = measured.verify["verdict"]
     if arguments.json:
         write_stdout(json_line({"folder": str(folder), "files": files, "verdict": verdict}))

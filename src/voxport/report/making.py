@@ -8,19 +8,29 @@ from voxport.report.content import content_of
 from voxport.report.language import LANGUAGES
 from voxport.report.logs import logs
 from voxport.report.markdown import markdown
+from voxport.report.page import page
 from voxport.report.script_files import script_files
 from voxport.writing import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from voxport.report.measurements import Measurements
+    from voxport.report.recorded_audio import RecordedAudio
 
 __all__ = ["make_report"]
 
+PAGE = "report.html"
 
-def make_report(measured: Measurements, folder: Path) -> list[str]:
+
+def make_report(measured: Measurements, folder: Path, *, audio: Sequence[RecordedAudio] = ()) -> list[str]:
     """Write everything; returns the files' names in the folder.
+
+    Args:
+        measured: the run.
+        folder: where; it need not be there.
+        audio: the sound of each window, for the page alone; empty = it is not embedded.
 
     Raises:
         OutputError: a file can't be written.
@@ -30,10 +40,11 @@ def make_report(measured: Measurements, folder: Path) -> list[str]:
     scripts = script_files(measured)
     told = {f"logs/{name}": text for name, text in logs(measured, content).items()}
     names = {code: "README.md" if code == "en" else f"README.{code}.md" for code in LANGUAGES}
-    files = [*names.values(), *scripts, *results, *told]
+    files = [*names.values(), PAGE, *scripts, *results, *told]
     texts = scripts | told
     for code, name in names.items():
         texts[name] = markdown(measured, content, code, files)
+    texts[PAGE] = page(measured, content, files=files, figures={}, audio=audio)
     for name, text in texts.items():
         write_atomically(folder / name, text)
     return files
