@@ -85,6 +85,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     output = parser.add_argument_group("what comes out")
     output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; an earlier one there is replaced")
     output.add_argument("--zip", action="store_true", help="DIR.zip beside it too, to be sent: the report's files only")
+    output.add_argument(
+        "--embed-audio", action="store_true", help="the recordings too, in report.html: people's voices"
+    )
     output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
     general = parser.add_argument_group("general")
     general.add_argument("--source", help="where to get the model if it is not here")
@@ -107,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     from voxport.report import ReportOptions, make_report, measure
     from voxport.report.packing import pack, zip_path
     from voxport.report.preflight import check
+    from voxport.report.recorded_audio import recorded_audio
     from voxport.report.sums import SUMS, digest_of
     from voxport.sides import Side
 
@@ -132,8 +136,9 @@ def run(arguments: argparse.Namespace) -> int:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
     finally:
         progress.clear()
+    audio = recorded_audio(measured.verify["windows"], recordings) if arguments.embed_audio else ()
     with deferred():
-        files = make_report(measured, folder)
+        files = make_report(measured, folder, audio=audio)
         packed = str(pack(folder)) if arguments.zip else None
     verdict, digest = measured.verify["verdict"], digest_of(folder)
     if arguments.json:
