@@ -322,12 +322,6 @@ def test_no_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_the_reference_page_is_current() -> None:
-    script = Path(__file__).parents[1] / "scripts/generate_cli_reference.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_actions_of_a_command_follow_the_same_rules(capsys: pytest.CaptureFixture[str]) -> None:
     parsed = build_parser().parse_args(["models", "pull", "--local_dir", "weights", "openai/whisper-tiny", "-q"])
     assert (parsed.name, str(parsed.directory), parsed.quiet) == ("openai/whisper-tiny", "weights", True)
