@@ -23,8 +23,8 @@ A divisor that can be 0 gets {EPSILON:g} added. Reference values of at most {SMA
 `mean_relative` and `max_relative`."""
 
 SOURCES = """\
-The small value is msprobe's: below it `over_hundredth` and its kin take an element's relative error of it. rtol, atol and
-floor are those of CANN's operator standard, 2026."""
+The small value is msprobe's: below it `over_hundredth` and its kin take an element's relative error of it. rtol, atol
+and floor are those of CANN's operator standard, 2026."""
 
 
 def page() -> str:

@@ -16,16 +16,16 @@ INTRODUCTION = f"""\
 
 {generated("voxport/verify/policies.py and limits.py")}
 
-What counts as the same: `voxport verify --policy NAME`, `voxport report --policy NAME`. `words` is the default. Whatever the
-policy, no window may give nothing and no value may be not finite. [Metrics](metrics.md) are defined on a page of their own;
-the file of a policy of one's own is in [Verify](../guides/verify.md#policies).
+What counts as the same: `voxport verify --policy NAME`, `voxport report --policy NAME`. `words` is the default.
+Whatever the policy, no window may give nothing and no value may be not finite. [Metrics](metrics.md) are defined on a
+page of their own; the file of a policy of one's own is in [Verify](../guides/verify.md#policies).
 """
 
 LIMITS = """\
 ## Limits by dtype
 
-The limits of `words`, `exact` and of private traces follow the candidate's dtype. They leave several times the largest value
-that rounding alone was met with (`python benchmarks/rounding.py`).
+The limits of `words`, `exact` and of private traces follow the candidate's dtype. They leave several times the largest
+value that rounding alone was met with (`python benchmarks/rounding.py`).
 """
 
 

@@ -23,8 +23,8 @@ INTRODUCTION = f"""\
 {generated("the docstrings")}
 
 What `import voxport` gives. It loads no torch; the first model does. Beside it there are [errors](errors.md),
-`voxport.testing` ([the simulated NPU](../guides/simulated-npu.md)), `voxport.compat` ([CUDA scripts](../guides/cuda-as-npu.md)),
-`voxport.score` and `voxport.text` ([scoring](../guides/score.md)).
+`voxport.testing` ([the simulated NPU](../guides/simulated-npu.md)), `voxport.compat`
+([CUDA scripts](../guides/cuda-as-npu.md)), `voxport.score` and `voxport.text` ([scoring](../guides/score.md)).
 """
 
 ELSEWHERE = """\
@@ -91,7 +91,7 @@ def _signature(name: str, function: Any) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
             parts.append("*")
         keyword_only = keyword_only or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(parameter.kind.name, "")
         default = "" if parameter.default is parameter.empty else f" = {_value(parameter.default)}"
         parts.append(f"{stars}{parameter.name}: {_annotation(parameter.annotation)}{default}")
     back = f" -> {_annotation(signature.return_annotation)}"
