@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPT = REPOSITORY / "scripts/generate_reference.py"
 TRANSLATED = ["README.md", "docs/guides/ascend-acceptance.md"]
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()
     for place in (".", "docs", "docker", "benchmarks", "src")
@@ -129,11 +130,11 @@ def code_blocks(page: str) -> list[str]:
 
 
 def tables(page: str) -> list[list[list[str]]]:
-    """Of each table, of each row, the numbers: digits with points, commas and signs of percent."""
+    """Of each table, of each row, of each cell the numbers, sorted: words come in another order in another language."""
     found: list[list[list[str]]] = [[]]
     for line in re.sub(r"(?ms)^```.*?^```", "", read(page)).splitlines():
         if line.startswith("|"):
-            found[-1].append(re.findall(r"\d[\d.,]*", line))
+            found[-1].append([" ".join(sorted(NUMBER.findall(cell))) for cell in line.strip("|").split(" | ")])
         elif found[-1]:
             found.append([])
     return [table for table in found if table]
@@ -145,6 +146,8 @@ def test_a_translation_has_the_same_commands_figures_and_sections(page: str) -> 
     assert code_blocks(page)
     assert code_blocks(other) == code_blocks(page)
     assert tables(other) == tables(page)
+    fractions = [sorted(re.findall(r"\d+\.\d+", re.sub(r"(?ms)^```.*?^```", "", read(one)))) for one in (page, other)]
+    assert fractions[0] == fractions[1]
     levels = [re.findall(r"(?m)^(#+) ", re.sub(r"(?ms)^```.*?^```", "", read(one))) for one in (page, other)]
     assert levels[0] == levels[1]
     targets = [{link.replace(".zh.md", ".md").partition("#")[0] for link in links(one)} for one in (page, other)]
