@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -159,3 +161,48 @@ def test_a_translation_and_its_original_lead_to_each_other(page: str) -> None:
     other = page.replace(".md", ".zh.md")
     assert f"]({Path(other).name})" in "\n".join(read(page).splitlines()[:4])
     assert f"]({Path(page).name})" in "\n".join(read(other).splitlines()[:4])
+
+
+# ------------------------------------------------------------------------------------------------------- commands shown
+
+
+def commands(page: str) -> Iterator[tuple[str, bool]]:
+    """Commands of voxport's, each in one line, and whether it is a whole one: in the text it may be named only."""
+    text = read(page)
+    for language, block in re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text):
+        if language in ("", "sh", "console"):
+            yield from ((line, True) for line in re.sub(r"\\\n\s*", " ", block).splitlines())
+    outside = re.sub(r"(?ms)^```.*?^```", "", text)
+    yield from ((code, False) for code in re.findall(r"`([^`\n]+)`", outside))
+
+
+def refusal(line: str, *, whole: bool) -> str | None:
+    """What the command line says against it; None for what is no command of voxport's."""
+    from voxport.cli import build_parser
+    from voxport.errors import UsageError
+
+    match = re.match(r"(?:\w*\$ +)?(?:[A-Z_]+=\S+ )*(?:(?:curl|ffmpeg) [^|]*\| )?voxport (.*)", line.strip())
+    if match is None:
+        return None
+    words = shlex.split(re.split(r"\s+#\s|\s[|>]\s|\s\.\.\.", match[1])[0])
+    if words in (["--help"], ["--version"]):
+        return None
+    try:
+        build_parser().parse_args(words)
+    except UsageError as error:
+        return None if not whole and error.message.endswith("is missing") else error.message
+    return None
+
+
+def test_a_command_that_is_not_taken_is_noticed() -> None:
+    assert refusal("$ voxport transcribe --no_such_option a.wav", whole=True) == "unknown option '--no_such_option'"
+    assert refusal("A=b voxport verify --candidate", whole=False) is not None
+    assert refusal("voxport models pull", whole=True) == "NAME is missing"
+    assert refusal("voxport models pull", whole=False) is None
+    assert refusal("pip install voxport --no_such_option", whole=True) is None
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith(("docs/reference", "CHANGELOG"))])
+def test_commands_are_ones_that_the_command_line_takes(page: str) -> None:
+    said = {line: refusal(line, whole=whole) for line, whole in commands(page)}
+    assert {line: message for line, message in said.items() if message} == {}
