@@ -20,9 +20,11 @@ fi
 
 # Functions without arguments: what is sourced would take this script's own for its options (ATB's does).
 load_cann() {
+    # shellcheck disable=SC1090
     . "$set_env"
 }
 load_atb() {
+    # shellcheck disable=SC1091
     . "$ascend/nnal/atb/set_env.sh"
 }
 load_cann
