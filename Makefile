@@ -67,8 +67,8 @@ format: $(VENV)/.installed-lint  ## Put the code into its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed  ## Generate docs/reference/cli.md from the parser
-	$(BIN)/python scripts/generate_cli_reference.py
+docs: $(VENV)/.installed  ## Generate the pages of docs/reference that follow from the code
+	$(BIN)/python scripts/generate_reference.py
 
 build: $(VENV)/.installed-test  ## Build the wheel and the sdist into dist/
 	$(BIN)/python -m build

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -320,12 +319,6 @@ def test_no_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     progress.update(1.0, 2.0)
     progress.clear()
     assert capsys.readouterr().err == ""
-
-
-def test_the_reference_page_is_current() -> None:
-    script = Path(__file__).parents[1] / "scripts/generate_cli_reference.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_actions_of_a_command_follow_the_same_rules(capsys: pytest.CaptureFixture[str]) -> None:

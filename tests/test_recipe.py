@@ -297,6 +297,24 @@ def test_an_overflow_fails_and_the_advised_recipe_passes(
     assert f"precision: float16, {len(kept)} modules in float32" in capsys.readouterr().err
 
 
+def test_a_transcript_names_the_modules_in_float32(
+    folders: dict[str, Path], tmp_path: Path, clip: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Recipe("bfloat16", ("model.decoder.layers.1.self_attn.k_proj", "model.encoder.layers.0.fc1")).write(
+        recipe := tmp_path / "mixed.toml"
+    )
+    command = ["transcribe", clip, "--model", str(folders["whisper"]), "--device", "cpu", "--no-vad", "--json", "-q"]
+    assert main([*command, "--language", "en", "--recipe", str(recipe)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dtype"] == "bfloat16"
+    assert told["float32_modules"] == [
+        "model.encoder.layers.0.fc1",
+        *(f"model.decoder.layers.1.self_attn.{name}_proj" for name in ("q", "k", "v")),
+    ]
+    assert main([*command, "--language", "en", "--dtype", "bfloat16"]) == 0
+    assert json.loads(capsys.readouterr().out)["float32_modules"] == []
+
+
 def test_medasr_is_advised_too(tmp_path: Path, clip: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Values that overflow on their way from v_proj to o_proj, which takes them back."""
     folder = small_folder(tmp_path / "lasr")

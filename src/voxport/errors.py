@@ -4,8 +4,8 @@
     ├── UsageError            the call itself is off: an unknown option, a value out of range       exit 2
     │   └── UnsupportedOptionError    an option that this model family lacks
     ├── SetupError            the machine is off: a missing package, a device that is not there     exit 2
-    │   ├── DeviceError
-    │   └── MissingDependencyError
+    │   ├── DeviceError               a device that is not there, can't be used, or has no memory left
+    │   └── MissingDependencyError    a package that is not installed, or too old
     ├── ModelError            the model can't be had or can't be read                               exit 2
     │   ├── ModelNotFoundError        no such name, or none of the sources has it
     │   ├── ModelFormatError          files that are damaged, incomplete or of an unknown kind

@@ -184,6 +184,7 @@ class Transcript:
         simulated: None, or the name of the simulated device that this was made on.
         timings: seconds by stage; "total" is the wall time, "load" (model loading) is not part of it.
         model, device, dtype: what ran, where, in which precision.
+        float32_modules: paths of modules that were in float32 although `dtype` is another: a recipe's, or the family's.
         environment: chip, how many there are, driver, torch and other versions, threads: `Device.describe`.
     """
 
@@ -195,6 +196,7 @@ class Transcript:
     model: ModelInfo
     device: str
     dtype: str
+    float32_modules: tuple[str, ...] = ()
     words: tuple[Word, ...] | None = None
     formatted_text: str | None = None
     channel: int | Literal["split"] | None = None

@@ -145,6 +145,7 @@ class Transcription:
             model=self._model.info,
             device=", ".join(str(model.device) for model in self._models),
             dtype=self._model.dtype,
+            float32_modules=self._model.float32_modules,
             channel=None if self._options.channels == "mix" else self._options.channels,
             simulated=self._model.device.simulated,
             environment=self._model.device.describe(),
