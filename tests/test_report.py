@@ -60,7 +60,8 @@ def test_what_is_in_the_folder(made: Path) -> None:
     assert files == {
         "README.md", "README.zh.md", "report.html", "inference.py", "benchmark.py", "accuracy.py",
         "results/summary.json", "results/environment.json", "results/verify.json", "results/bench.json",
-        "results/score.json", "results/files.json", "logs/inference_cpu.log", "logs/benchmark_cpu.log", "logs/accuracy_cpu.log",
+        "results/score.json", "results/files.json",
+        "logs/inference_cpu.log", "logs/benchmark_cpu.log", "logs/accuracy_cpu.log",
     }  # fmt: skip
     for code in LANGUAGES:
         text = (made / ("README.md" if code == "en" else "README.zh.md")).read_text(encoding="utf-8")

@@ -175,7 +175,7 @@ def test_a_zip_that_cannot_be_written_is_refused_first(
     assert "out.zip', which is a folder" in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------------------------- whole, or not at all
+# ------------------------------------------------------------------------------------------------- whole, or not at all
 
 
 def test_an_earlier_report_is_replaced_as_a_whole(measured: Measurements, folder: Path) -> None:

@@ -24,7 +24,8 @@ def check(options: ReportOptions) -> None:
 
     Raises:
         DeviceError: a side's device is not there, or can't compute in its dtype.
-        UsageError: the policy, the manifest or a recording of it is not there or can't be read, or the policy is for sides of one dtype.
+        UsageError: the policy or the manifest can't be read, a recording of it is not there, or the policy is for sides
+            of one dtype.
     """
     from voxport.verify import get_policy
 

@@ -199,9 +199,18 @@ def _windows(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Iterator[Win
 def _differences(first: str, second: str) -> Iterator[tuple[str, str]]:
     """Runs of words, or of characters of scripts without spaces, as they are written."""
     before, after = _PIECES.findall(first), _PIECES.findall(second)
-    for edit in align(before, after)[0]:
-        if edit.kind != "equal":
-            yield " ".join(before[slice(*edit.reference)]), " ".join(after[slice(*edit.hypothesis)])
+    at, reached = 0, 0
+    for edit in (*align(before, after)[0], None):
+        if edit is not None and edit.kind != "equal":
+            continue
+        until, end = (len(before), len(after)) if edit is None else (edit.reference[0], edit.hypothesis[0])
+        if at < until or reached < end:
+            yield _joined(before[at:until]), _joined(after[reached:end])
+        at, reached = (until, end) if edit is None else (edit.reference[1], edit.hypothesis[1])
+
+
+def _joined(pieces: list[str]) -> str:
+    return re.sub(rf"(?<=[{_UNSPACED}]) (?=[{_UNSPACED}])", "", " ".join(pieces))
 
 
 def _findings(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Iterator[FindingChange]:

@@ -20,7 +20,7 @@ WIDEST_CELL = 48
 
 def text_of(document: Document) -> str:
     """The verdict with its reasons, what must be known, then tables."""
-    lines = [f"{document.verdict}  {document.title}"]
+    lines = [f"{document.verdict}  {_printable(document.title)}"]
     for kind, reason in document.reasons:
         lines += _wrapped(f"  {kind}: ", reason)
     for note in document.notes:
