@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Browser", "find_browser"]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome-headless-shell")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
-    "--disable-features=Translate,MediaRouter,OptimizationHints", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--remote-debugging-pipe",
+    "--disable-features=Translate,MediaRouter,OptimizationHints", "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )  # fmt: skip
 
 
 def find_browser() -> str | None:
-    """Path of one: VOXPORT_TEST_BROWSER, else what is installed."""
-    return os.environ.get("VOXPORT_TEST_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    """Path of one that starts: VOXPORT_TEST_BROWSER, else what is installed."""
+    for name in (os.environ.get("VOXPORT_TEST_BROWSER"), *NAMES):
+        path = shutil.which(name) if name else None
+        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 class Browser:

@@ -1,4 +1,4 @@
-"""The report as a page: read as a browser reads it, in both languages, light and dark, wide and narrow, without scripts."""
+"""The report as a page: read as browsers read it, in both languages, light and dark, wide and narrow, without scripts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytest.importorskip("transformers")
 
 HOSTILE = """</script><script>alert(1)</script><img src=x onerror="alert(2)"> "quoted" & 'single'"""
 SAID = [
-    ("The heart is not enlarged.", "the heart is enlarged now", 2),
+    ("The heart is not enlarged.", "heart is not enlarged now", 2),
     ("No effusion.", "No effusion.", 0),
     ("Left lung clear.", "left lung, clear", 0),
     (f"before {HOSTILE} after", f"before {HOSTILE} later", 1),
@@ -108,12 +108,16 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-def texts(browser: Browser, selector: str) -> list[str]:
-    """What can be seen of these elements."""
+def texts(browser: Browser, selector: str, *, aloud: bool = False) -> list[str]:
+    """What can be seen of these elements; `aloud` is with what is there for those who don't see."""
     found = browser.evaluate(
-        f"[...document.querySelectorAll({json.dumps(selector)})].filter(e => e.checkVisibility())"
-        ".map(e => { const c = e.cloneNode(true); c.querySelectorAll('.hidden').forEach(h => h.remove());"
-        " return c.textContent.replace(/\\s+/g, ' ').trim(); })"
+        "((selector, aloud) => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility()).map(e => {"
+        " const nodes = document.createTreeWalker(e, NodeFilter.SHOW_TEXT); let text = '', node;"
+        " while (node = nodes.nextNode())"
+        "  if (node.parentElement.checkVisibility() && (aloud || !node.parentElement.closest('.hidden')))"
+        "   text += node.data;"
+        " return text.replace(/\\s+/g, ' ').trim(); }))"
+        f"({json.dumps(selector)}, {json.dumps(aloud)})"
     )
     return list(found)
 
@@ -125,17 +129,15 @@ def test_words_that_differ_are_marked_and_nothing_is_amiss(browser: Browser, wri
     browser.open(written)
     assert browser.said == []
     assert browser.requests == [written.as_uri()]
-    assert texts(browser, "#clip-1 del") == ["not"]
+    assert texts(browser, "#clip-1 del") == ["The"]
     assert texts(browser, "#clip-1 ins") == ["now"]
-    assert texts(browser, "#clip-1 .form") == ["The", "enlarged."]
+    assert texts(browser, "#clip-1 .form") == ["enlarged.", "enlarged"]
     assert texts(browser, "#clip-5 del.replaced") == ["晰。"]
     assert texts(browser, "#clip-5 ins.replaced") == ["楚。"]
     assert texts(browser, "#clip-6 ins") == ["you"]
     assert texts(browser, "#clip-2 dd") == ["No effusion."]
     assert texts(browser, "#clip-7 dd") == ["the candidate fails here", "the logits overflow <i>"]
-    assert browser.evaluate("document.querySelector('#clip-1 del').textContent") == "[missing in the candidatenot]" or (
-        "missing in the candidate: not" in browser.evaluate("document.querySelector('#clip-1 del').innerText")
-    )
+    assert texts(browser, "#clip-1 del", aloud=True) == ["[missing in the candidate: The]"]
     order = browser.evaluate("[...document.querySelectorAll('.clip')].map(e => e.id)")
     assert order == [f"clip-{number}" for number in (7, 1, 4, 5, 6, 3, 2)]
     assert texts(browser, ".verdict .word") == ["FAIL"]
@@ -191,7 +193,9 @@ def test_without_scripts_the_language_and_the_filter_work(browser: Browser, writ
 @pytest.mark.parametrize("languages", ["en", "zh"])
 def test_nothing_is_wider_than_the_window(browser: Browser, written: Path, width: int, languages: str) -> None:
     browser.open(written, width=width, languages=languages)
-    assert browser.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+    assert browser.evaluate("innerWidth") == width
+    room, used = browser.evaluate("(e => [e.clientWidth, e.scrollWidth])(document.documentElement)")
+    assert used <= room
     beside = browser.evaluate("document.querySelector('main').getBoundingClientRect().left > 200")
     assert beside == (width == 1280), "contents stand beside the report where there is room"
 
@@ -247,7 +251,6 @@ def test_what_is_seen(browser: Browser, written: Path) -> None:
     assert spread > 15
     assert light > 200
     assert dark < 60
-    assert browser.printed().count(b"/Type /Page\n") >= 2 or browser.printed().startswith(b"%PDF")
 
 
 def test_many_clips(browser: Browser, measured: Measurements, tmp_path: Path) -> None:
@@ -272,8 +275,8 @@ def test_sound_is_played(browser: Browser, made: Path) -> None:
     browser.open(made / "report.html")
     assert browser.said == []
     seconds = browser.evaluate(
-        "new Promise((done, fail) => { const a = document.querySelector('audio'); a.onerror = () => fail(a.error.message);"
-        " a.onloadedmetadata = () => done(a.duration); a.load(); })"
+        "new Promise((done, fail) => { const a = document.querySelector('audio');"
+        " a.onerror = () => fail(a.error.message); a.onloadedmetadata = () => done(a.duration); a.load(); })"
     )
     assert seconds == pytest.approx(1.4, abs=0.1)
 
@@ -364,10 +367,20 @@ def test_figures_stand_where_they_belong(measured: Measurements) -> None:
 @pytest.mark.parametrize(
     ("reference", "candidate", "left", "right"),
     [
-        ("a b c", "a c", ["a ", "missing:b ", "c"], ["a ", "c"]),
-        ("a c", "a b c", ["a ", "c"], ["a ", "added:b ", "c"]),
-        ("He, said no.", "he said yes.", ["form:He, ", "said ", "replaced:no."], ["form:he ", "said ", "replaced:yes."]),
-        ("twenty-five men", "twenty-six men", ["twenty-", "replaced:five ", "men"], ["twenty-", "replaced:six ", "men"]),
+        ("a b c", "a c", ["a ", "missing:b ", "c"], ["a c"]),
+        ("a c", "a b c", ["a c"], ["a ", "added:b ", "c"]),
+        (
+            "He, said no.",
+            "he said yes.",
+            ["form:He, ", "said ", "replaced:no."],
+            ["form:he ", "said ", "replaced:yes."],
+        ),
+        (
+            "twenty-five men",
+            "twenty-six men",
+            ["twenty-", "replaced:five ", "men"],
+            ["twenty-", "replaced:six ", "men"],
+        ),
         ("我喜欢你。", "我喜歡你", ["我喜", "replaced:欢", "form:你。"], ["我喜", "replaced:歡", "form:你"]),
         ("", "you", [], ["added:you"]),
         ("...", "", ["missing:..."], []),
