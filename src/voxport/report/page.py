@@ -40,7 +40,7 @@ GLANCE = (
 
 
 class Figure(Protocol):
-    """A picture: `svg` is a whole ``<svg>`` element that loads nothing."""
+    """A picture: `svg` is a whole ``<svg>`` element that loads nothing, with the title drawn in it."""
 
     @property
     def name(self) -> str: ...
@@ -71,9 +71,9 @@ class Shown:
     audio: str | None
 
     @property
-    def token_match(self) -> float:
-        edits, count = self.clip.tokens
-        return 1 - edits / max(1, count)
+    def same_tokens(self) -> int:
+        """None below zero: a candidate may say more that is wrong than the reference says at all."""
+        return max(0, self.clip.tokens[1] - self.clip.tokens[0])
 
 
 def page(
