@@ -36,17 +36,27 @@ $(VENV)/.installed-lint: pyproject.toml $(CONSTRAINTS) | $(VENV)/.installed-test
 	$(PIP_INSTALL) --group lint
 	@touch $@
 
+# A report's page is looked at in a browser: of the system, since no package of Python brings one. Where it can't be
+# installed, the tests that need it are skipped and say so.
+$(VENV)/.browser: | $(BIN)/python
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v chromium || command -v google-chrome; } >/dev/null; then \
+	  echo "installing Chromium, to look at a report's page in the tests ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	    chromium fonts-noto-cjk >/dev/null || echo "could not: those tests will be skipped"; \
+	fi
+	@touch $@
+
 install: $(VENV)/.installed  ## Install voxport into .venv
 
 demo: $(VENV)/.installed  ## Fetch whisper-tiny.en, transcribe a real recording, print text and speed
 	@$(BIN)/python scripts/demo.py
 
 # Downloads come first and by digest; the tests themselves run with the network refused.
-test: $(VENV)/.installed-test  ## Run the tests that fit CI
+test: $(VENV)/.installed-test $(VENV)/.browser  ## Run the tests that fit CI
 	$(BIN)/python scripts/fetch_test_data.py
 	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q -m "not full" $(SIDE_BY_SIDE)
 
-test-full: $(VENV)/.installed-test  ## Run all tests
+test-full: $(VENV)/.installed-test $(VENV)/.browser  ## Run all tests
 	$(BIN)/python scripts/fetch_test_data.py
 	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Browser", "find_browser"]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "chrome-headless-shell")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
-    "--disable-features=Translate,MediaRouter,OptimizationHints", "--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--remote-debugging-pipe",
+    "--disable-features=Translate,MediaRouter,OptimizationHints", "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )  # fmt: skip
 
 
 def find_browser() -> str | None:
-    """Path of one: VOXPORT_TEST_BROWSER, else what is installed."""
-    return os.environ.get("VOXPORT_TEST_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    """Path of one that starts: VOXPORT_TEST_BROWSER, else what is installed."""
+    for name in (os.environ.get("VOXPORT_TEST_BROWSER"), *NAMES):
+        path = shutil.which(name) if name else None
+        if path and subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 class Browser:
@@ -94,13 +98,14 @@ class Browser:
         width: int = 1280,
         height: int = 900,
         dark: bool = False,
+        paper: bool = False,
         scripts: bool = True,
         languages: str = "en-GB",
     ) -> None:
-        """Load a page anew, as that reader has it."""
+        """Load a page anew, as that reader has it; `paper` as it is printed."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="print" if paper else "screen", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         agent = self.call("Browser.getVersion")["userAgent"]
         self.call("Network.setUserAgentOverride", userAgent=agent, acceptLanguage=languages)
@@ -119,12 +124,6 @@ class Browser:
     def photograph(self, *, whole: bool = False) -> bytes:
         """PNG of what is seen, or of the whole page."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])
-
-    def printed(self) -> bytes:
-        """PDF of A4 pages."""
-        return base64.b64decode(
-            self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, preferCSSPageSize=True)["data"]
-        )
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the DevTools protocol; its answer."""

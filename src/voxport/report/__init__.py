@@ -4,6 +4,7 @@
 - `publishing`: without paths.
 - `content`: what follows from that, in no language. `language`: the words, in ``wording/``.
 - `markdown`, `logs`: the files. `script_files`: those of ``scripts/``, written out. `commands`: how to do it again.
+- `page`: all of it to look at. `all_languages`: its words; `word_marks`: what differs; `recorded_audio`: the sound.
 - `making`: the whole folder.
 """
 

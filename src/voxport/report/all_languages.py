@@ -27,9 +27,7 @@ class AllLanguages:
         Raises:
             KeyError: there is none.
         """
-        return tagged(
-            {code: _html(language(code).words[section][key]).format(**values).strip() for code in LANGUAGES}
-        )
+        return tagged({code: _html(language(code).words[section][key]).format(**values).strip() for code in LANGUAGES})
 
     def statement(self, one: Statement) -> Markup:
         return self.text("statements", one.key, **one.values)

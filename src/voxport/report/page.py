@@ -1,4 +1,4 @@
-"""``report.html``: the whole report in one file that loads nothing, in all languages, with the words that differ marked."""
+"""``report.html``: the report in one file that loads nothing, in all languages, with the words that differ marked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GLANCE = (
 
 
 class Figure(Protocol):
-    """A picture: `svg` is a whole ``<svg>`` element that loads nothing."""
+    """A picture: `svg` is a whole ``<svg>`` element that loads nothing, with the title drawn in it."""
 
     @property
     def name(self) -> str: ...
@@ -71,9 +71,9 @@ class Shown:
     audio: str | None
 
     @property
-    def token_match(self) -> float:
-        edits, count = self.clip.tokens
-        return 1 - edits / max(1, count)
+    def same_tokens(self) -> int:
+        """None below zero: a candidate may say more that is wrong than the reference says at all."""
+        return max(0, self.clip.tokens[1] - self.clip.tokens[0])
 
 
 def page(
@@ -196,6 +196,8 @@ def _by_name(figures: Mapping[str, Sequence[Figure]]) -> dict[str, dict[str, Fig
 def _spoken_language(measured: Measurements) -> str:
     """The tag of what is said, for a browser's fonts and voices; empty = not known."""
     given = measured.summary["options"]["language"] or ""
-    if not given and (measured.summary["model"]["family"] == "lasr_ctc" or measured.summary["model"]["name"].endswith(".en")):
+    if not given and (
+        measured.summary["model"]["family"] == "lasr_ctc" or measured.summary["model"]["name"].endswith(".en")
+    ):
         return "en"
     return given if re.fullmatch("[a-z]{2,3}", given) else ""
