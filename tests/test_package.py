@@ -112,6 +112,7 @@ def test_source_archive_holds_tests_and_licence(built: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "tests/conftest.py", "src/voxport/types.py"} <= names
+    assert {"README.zh.md", "docker/Dockerfile.cann", ".dockerignore", "docs/README.md"} <= names, "what tests read"
     assert not [name for name in names if "__pycache__" in name or name.endswith((".safetensors.tmp", ".whl"))]
 
 

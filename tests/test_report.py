@@ -113,6 +113,19 @@ def changed(measured: Measurements, **candidate: Any) -> Measurements:
     return replace(measured, bench={**measured.bench, "sides": sides}, verify=verify)
 
 
+def test_one_call_has_no_standard_deviation(made: Path, tmp_path: Path) -> None:
+    measured = Measurements.read(made / "results")
+    for side in measured.bench["sides"]:
+        for scope in side["scopes"].values():
+            scope["latency"]["std"] = None
+    rows = {row.key: row.cells for row in content_of(measured).performance}
+    assert rows["model.std"] == rows["end_to_end.std"] == ("-", "-")
+    assert "-" not in rows["model.mean"]
+    make_report(measured, tmp_path)
+    log = (tmp_path / "logs/benchmark_cpu.log").read_text(encoding="utf-8")
+    assert len(re.findall(r"P99 \d+\.\d\d ms, std -$", log, re.MULTILINE)) == 4
+
+
 def test_hardware_is_named_only_where_it_is(made: Path, tmp_path: Path) -> None:
     measured = Measurements.read(made / "results")
     make_report(changed(measured, device="npu:1", simulated=None), tmp_path / "real")

@@ -207,7 +207,7 @@ def _performance(bench: dict[str, Any]) -> Iterator[Row]:
     for scope in ("model", "end_to_end"):
         scopes = [side["scopes"][scope] for side in sides]
         for name in ("mean", "median", "std", "p90", "p99", "minimum", "maximum"):
-            yield Row(f"{scope}.{name}", _cells(scope_["latency"][name] * 1e3 for scope_ in scopes))
+            yield Row(f"{scope}.{name}", _cells(_milliseconds(scope_["latency"][name]) for scope_ in scopes))
         for name in ("rtf", "rtfx", "clips_per_second"):
             yield Row(f"{scope}.{name}", _cells(scope_[name] for scope_ in scopes))
     for stage in ("features", "encode", "decode", "prefill", "token"):
@@ -272,6 +272,11 @@ def _problems(measured: Measurements) -> Iterator[Statement]:
 
 def _cells(values: Any) -> tuple[str, ...]:
     return tuple(_number(value) for value in values)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """None stays: one call has no standard deviation."""
+    return None if seconds is None else seconds * 1e3
 
 
 def _number(value: float | None) -> str:

@@ -46,10 +46,10 @@ def _benchmark(measured: Measurements, content: Content) -> Iterator[str]:
         yield f"{side['side']}: {side['dtype']} on {side['device']}, {side['threads']} CPU threads"
         for name, title in (("model", "model only"), ("end_to_end", "end to end")):
             scope = side["scopes"][name]
-            latency = scope["latency"]
+            latency, std = scope["latency"], scope["latency"]["std"]  # one call has none
             yield (
                 f"  {title}: mean {latency['mean'] * 1e3:.2f} ms, P50 {latency['median'] * 1e3:.2f} ms, "
-                f"P99 {latency['p99'] * 1e3:.2f} ms, std {latency['std'] * 1e3:.2f} ms"
+                f"P99 {latency['p99'] * 1e3:.2f} ms, std {'-' if std is None else f'{std * 1e3:.2f} ms'}"
             )
             if scope["rtf"]:
                 rate = f"RTFx {scope['rtfx']:.2f}, {scope['clips_per_second']:.2f} clips/s"
