@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import every_recording
 from voxport.cli.outputs import check_folder
-from voxport.cli.parser import integer_from
+from voxport.cli.parser import integer_from, points_of
 from voxport.cli.progress import Progress
 from voxport.cli.terminal import write_stdout
 from voxport.errors import UsageError
@@ -76,8 +76,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="look at the stages of N recordings (default: 2)",
     )
+    effort.add_argument(
+        "--points",
+        type=points_of,
+        metavar="X,Y,...",
+        help="seconds of audio at which the time is measured over length (default: 1,5,10,30)",
+    )
+    effort.add_argument("--no-sweep", action="store_true", help="do not measure the time over length")
     output = parser.add_argument_group("what comes out")
     output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; what is there is written over")
+    output.add_argument("--no-figures", action="store_true", help="draw no figures (they need matplotlib)")
     output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
     general = parser.add_argument_group("general")
     general.add_argument("--source", help="where to get the model if it is not here")
@@ -96,10 +104,16 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(folder, hint="-o takes a folder")
     from voxport.models.hub.progress import terminal_progress
     from voxport.report import ReportOptions, make_report, measure
+    from voxport.report.figures import require_matplotlib
+    from voxport.report.options import POINTS
     from voxport.sides import Side
     from voxport.verify import get_policy
 
     get_policy(arguments.policy)
+    if not arguments.no_figures:
+        require_matplotlib()
+    if arguments.no_sweep and arguments.points is not None:
+        raise UsageError("--points are those of the sweep that --no-sweep leaves out")
     options = ReportOptions(
         model=arguments.model,
         candidate=Side.parse(arguments.candidate),
@@ -110,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         language=arguments.language,
         look_at=arguments.look_at,
         manifest=arguments.manifest,
+        points=None if arguments.no_sweep else arguments.points or POINTS,
         source=arguments.source,
         offline=arguments.offline,
     )
@@ -119,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
     finally:
         progress.clear()
-    files = make_report(measured, folder)
+    files = make_report(measured, folder, with_figures=not arguments.no_figures)
     verdict = measured.verify["verdict"]
     if arguments.json:
         write_stdout(json_line({"folder": str(folder), "files": files, "verdict": verdict}))
