@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.floating]
 
-__all__ = ["DEFINITIONS", "EPSILON", "SMALL", "Sums", "distance", "probability_distance", "softmax"]
+__all__ = [
+    "DEFINITIONS",
+    "EPSILON",
+    "SMALL",
+    "Histogram",
+    "Sums",
+    "distance",
+    "histogram",
+    "probability_distance",
+    "softmax",
+]
 
 EPSILON = 1e-12
 """Added to a divisor that can be 0."""
@@ -209,6 +219,62 @@ def _dot(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 def distance(candidate: Array, reference: Array, dtype: str = "float32") -> dict[str, float]:
     """All metrics of two arrays of one shape."""
     return Sums(dtype).add(candidate, reference).metrics()
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many elements have which |d|, in bins whose edges are always the same: those of windows can be added up.
+
+    Bin i of `counts` holds ``10 ** (LOWEST + i / PER_DECADE) <= |d| < 10 ** (LOWEST + (i + 1) / PER_DECADE)``, edges to
+    within the rounding of a float32 logarithm. All six sum to the number of elements.
+
+    Attributes:
+        lowest: exponent of ten of the first edge.
+        per_decade: bins in a factor of ten.
+        counts: of each bin.
+        zero: elements with d = 0.
+        below, above: elements below the first edge, or not below the last one.
+        non_finite: elements that are NaN or infinite on either side.
+    """
+
+    lowest: int
+    per_decade: int
+    counts: tuple[int, ...]
+    zero: int
+    below: int
+    above: int
+    non_finite: int
+
+
+LOWEST, HIGHEST, PER_DECADE = -9, 3, 4
+"""Of a `Histogram`: exponents of ten of its first and last edge, and bins in a factor of ten."""
+
+
+def histogram(candidate: Array, reference: Array) -> Histogram:
+    """Of |c - r| over all elements of two arrays of one shape.
+
+    Raises:
+        ValueError: their shapes differ.
+    """
+    if candidate.shape != reference.shape:
+        raise ValueError(f"shapes differ: {candidate.shape} and {reference.shape}")
+    c = np.ascontiguousarray(candidate, dtype=np.float32).reshape(-1)
+    r = np.ascontiguousarray(reference, dtype=np.float32).reshape(-1)
+    bins = (HIGHEST - LOWEST) * PER_DECADE
+    counts = np.zeros(bins + 2, dtype=np.int64)  # with one bin more at either end
+    zero = non_finite = 0
+    for begin in range(0, c.size, PIECE):
+        with np.errstate(over="ignore", invalid="ignore"):
+            d = np.abs(c[begin : begin + PIECE] - r[begin : begin + PIECE])
+        fine = np.isfinite(c[begin : begin + PIECE]) & np.isfinite(r[begin : begin + PIECE])
+        non_finite += int(d.size - np.count_nonzero(fine))
+        other = d[fine & (d > 0)]
+        zero += int(np.count_nonzero(fine)) - other.size
+        # a difference of two finite numbers may overflow: it is above the last edge
+        places = np.floor((np.log10(other) - LOWEST) * PER_DECADE).clip(-1, bins).astype(np.int64) + 1
+        counts += np.bincount(places, minlength=bins + 2)
+    below, *inside, above = counts.tolist()
+    return Histogram(LOWEST, PER_DECADE, tuple(inside), zero, below, above, non_finite)
 
 
 def softmax(logits: Array) -> NDArray[np.float64]:

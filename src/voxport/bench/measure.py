@@ -38,6 +38,7 @@ def run(
     *,
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    enter: Callable[[str], None] = lambda phase: None,
 ) -> dict[str, Any]:
     """Measure, and return the JSON object of it (docs/guides/bench.md).
 
@@ -46,6 +47,7 @@ def run(
         recordings: paths, or "-".
         progress: told of downloads.
         tell: told what is being done, for a person who waits.
+        enter: told which phase begins: "load" (once for each side), "rounds", "ceilings", "sweep".
 
     Raises:
         VoxportError: nothing is measured by halves: the first clip or side that fails ends it.
@@ -54,7 +56,8 @@ def run(
     for side in options.sides():
         get_device(side.device)
     clips = read_clips(recordings)
-    subjects, works, forced = _prepare(options, clips, torch_seconds, progress, tell)
+    subjects, works, forced = _prepare(options, clips, torch_seconds, progress, tell, enter)
+    enter("rounds")
     before = take_snapshot()
     samples = measure(
         works,
@@ -64,11 +67,14 @@ def run(
         tell=lambda done: tell(f"round {done + 1} of {options.iterations} ..."),
     )
     after = take_snapshot()
+    enter("ceilings")
     ceilings = _ceilings(subjects, tell)
     sides = [
         _side(subject, work, taken, found, options.seed)
         for subject, work, taken, found in zip(subjects, works, samples, ceilings, strict=True)
     ]
+    if options.sweep is not None:
+        enter("sweep")
     result: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "kind": KIND,
@@ -98,6 +104,7 @@ def _prepare(
     torch_seconds: float | None,
     progress: Progress | None,
     tell: Callable[[str], None],
+    enter: Callable[[str], None],
 ) -> tuple[list[Subject], list[Work], int | None]:
     """Load each side and warm it up before the next one is loaded: its cold start and memory are then its own."""
     subjects: list[Subject] = []
@@ -105,6 +112,7 @@ def _prepare(
     forced: int | None = options.tokens
     for label, side in zip(LABELS, options.sides(), strict=False):
         tell(f"loading {side} ...")
+        enter("load")
         subject = load_subject(side, label, options, progress)
         subject.cold.torch, torch_seconds = torch_seconds, None
         if forced is None and subject.model.info.random_weights:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from voxport.devices import Device
 
-__all__ = ["MemoryUse", "PeakRSS", "measure_device"]
+__all__ = ["MemoryUse", "PeakRSS", "measure_device", "resident_memory"]
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -121,6 +121,11 @@ def measure_device(device: Device, before: int | None, host: PeakRSS) -> MemoryU
         device_used=None if free_and_total is None else free_and_total[1] - free_and_total[0],
         device_total=None if free_and_total is None else free_and_total[1],
     )
+
+
+def resident_memory() -> int | None:
+    """Bytes of this process that are in memory now; None where nobody tells."""
+    return _resident("VmRSS")
 
 
 def _give_back_freed_memory() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import find_recordings
-from voxport.cli.parser import integer_from
+from voxport.cli.parser import integer_from, points_of
 from voxport.cli.progress import Progress
 from voxport.cli.terminal import warn, write_stdout
 from voxport.cli.transcribe import DEFAULT_MODEL
@@ -111,7 +111,7 @@ def _add_measuring_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--points",
-        type=_points,
+        type=points_of,
         metavar="X,Y,...",
         help="of the sweep: seconds (default: 1 to 60), or windows (1 to 8)",
     )
@@ -147,13 +147,6 @@ def _add_diff(parser: Any) -> None:
     diff.add_argument("second", metavar="B.json", help="another one")
     diff.add_argument("--json", action="store_true", help="as one JSON object")
     diff.add_argument("-h", "--help", action="help", help="show this help")
-
-
-def _points(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--points can't be {text!r}", hint="numbers with commas between: 1,2,5,10") from None
 
 
 def run(arguments: argparse.Namespace) -> int:

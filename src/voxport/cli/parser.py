@@ -15,7 +15,7 @@ from voxport.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["CommandParser", "integer_from", "nearest"]
+__all__ = ["CommandParser", "integer_from", "nearest", "points_of"]
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -195,6 +195,18 @@ def integer_from(lowest: int, option: str, *, highest: int = 1024) -> Callable[[
         return value
 
     return parse
+
+
+def points_of(text: str) -> tuple[float, ...]:
+    """The type of ``--points``: numbers with commas between.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--points can't be {text!r}", hint="numbers with commas between: 1,2,5,10") from None
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.cli.inputs import every_recording
 from voxport.cli.outputs import check_folder
-from voxport.cli.parser import integer_from
+from voxport.cli.parser import integer_from, points_of
 from voxport.cli.progress import Progress
 from voxport.cli.report_check import add_check
 from voxport.cli.report_diff import add_diff
@@ -82,12 +82,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="N",
         help="look at the stages of N recordings (default: 2)",
     )
+    effort.add_argument(
+        "--points",
+        type=points_of,
+        metavar="X,Y,...",
+        help="seconds of audio at which the time is measured over length (default: 1,5,10,30)",
+    )
+    effort.add_argument("--no-sweep", action="store_true", help="do not measure the time over length")
     output = parser.add_argument_group("what comes out")
     output.add_argument("-o", "--output", metavar="DIR", help="folder of the report; an earlier one there is replaced")
     output.add_argument("--zip", action="store_true", help="DIR.zip beside it too, to be sent: the report's files only")
     output.add_argument(
         "--embed-audio", action="store_true", help="the recordings too, in report.html: people's voices"
     )
+    output.add_argument("--no-figures", action="store_true", help="draw no figures (they need matplotlib)")
     output.add_argument("--json", action="store_true", help="the files and the verdict, as one JSON object")
     general = parser.add_argument_group("general")
     general.add_argument("--source", help="where to get the model if it is not here")
@@ -108,6 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_folder(folder, hint="-o takes a folder")
     from voxport.models.hub.progress import terminal_progress
     from voxport.report import ReportOptions, make_report, measure
+    from voxport.report.figures import require_matplotlib
+    from voxport.report.options import POINTS
     from voxport.report.packing import pack, zip_path
     from voxport.report.preflight import check
     from voxport.report.recorded_audio import recorded_audio
@@ -116,6 +126,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.zip:
         check_folder(zip_path(folder).parent, hint=None)
+    if not arguments.no_figures:
+        require_matplotlib()
+    if arguments.no_sweep and arguments.points is not None:
+        raise UsageError("--points are those of the sweep that --no-sweep leaves out")
     options = ReportOptions(
         model=arguments.model,
         candidate=Side.parse(arguments.candidate),
@@ -126,6 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
         language=arguments.language,
         look_at=arguments.look_at,
         manifest=arguments.manifest,
+        points=None if arguments.no_sweep else arguments.points or POINTS,
         source=arguments.source,
         offline=arguments.offline,
     )
@@ -138,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress.clear()
     audio = recorded_audio(measured.verify["windows"], recordings) if arguments.embed_audio else ()
     with deferred():
-        files = make_report(measured, folder, audio=audio)
+        files = make_report(measured, folder, with_figures=not arguments.no_figures, audio=audio)
         packed = str(pack(folder)) if arguments.zip else None
     verdict, digest = measured.verify["verdict"], digest_of(folder)
     if arguments.json:

@@ -141,6 +141,11 @@ class Device:
         above."""
         return None
 
+    def held_memory(self) -> tuple[int, int] | None:
+        """Bytes that tensors take on the device now, and bytes that torch holds there, for tensors or to reuse; None
+        where nobody counts them. Starts no device: before anything ran there both are 0."""
+        return None
+
     def memory(self) -> tuple[int, int] | None:
         """Bytes of the device's own memory that are free, and all; None where it has none of its own."""
         return None

@@ -115,6 +115,12 @@ class CUDADevice(Device):
         peak: int = import_torch().cuda.max_memory_reserved(self.index)
         return peak
 
+    def held_memory(self) -> tuple[int, int] | None:
+        cuda = import_torch().cuda
+        if not cuda.is_initialized():
+            return 0, 0
+        return int(cuda.memory_allocated(self.index)), int(cuda.memory_reserved(self.index))
+
     def memory(self) -> tuple[int, int] | None:
         free, total = import_torch().cuda.mem_get_info(self.index)
         return int(free), int(total)

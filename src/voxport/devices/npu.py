@@ -229,6 +229,12 @@ class NPUDevice(Device):
         peak: int = _npu().max_memory_reserved(self.index)
         return peak
 
+    def held_memory(self) -> tuple[int, int] | None:
+        npu = _npu()
+        if not npu.is_initialized():
+            return 0, 0
+        return int(npu.memory_allocated(self.index)), int(npu.memory_reserved(self.index))
+
     def memory(self) -> tuple[int, int] | None:
         free, total = _npu().mem_get_info(self.index)
         return int(free), int(total)

@@ -80,8 +80,8 @@ class Content:
 WORST_STAGES = 10
 
 
-def content_of(measured: Measurements) -> Content:
-    """All of it."""
+def content_of(measured: Measurements, *, with_figures: bool = True) -> Content:
+    """All of it; `with_figures`: whether figures are drawn."""
     side = measured.bench["sides"][0]
     return Content(
         model=measured.summary["model"]["name"],
@@ -91,7 +91,7 @@ def content_of(measured: Measurements) -> Content:
         chip=str(side["environment"].get("chip") or side["device"]),
         hardware=side["device"] != "cpu" and not side["simulated"],
         first=tuple(_first(measured)),
-        missing=tuple(_missing(measured)),
+        missing=tuple(_missing(measured, with_figures=with_figures)),
         environment=tuple(_environment(measured)),
         checks=tuple(_checks(measured)),
         accuracy=tuple(_accuracy(measured.verify)),
@@ -122,7 +122,7 @@ def _first(measured: Measurements) -> Iterator[Statement]:
         yield Statement("noisy", {"findings": "; ".join(measured.bench["noise"]["findings"])})
 
 
-def _missing(measured: Measurements) -> Iterator[Statement]:
+def _missing(measured: Measurements, *, with_figures: bool) -> Iterator[Statement]:
     for device in measured.environment["devices"]:
         if not device["usable"]:
             yield Statement("no_device", {"device": device["name"], "why": device["problem"]})
@@ -133,6 +133,20 @@ def _missing(measured: Measurements) -> Iterator[Statement]:
         yield Statement("stages_of_some", {"looked": looked, "windows": len(measured.verify["windows"])})
     if all(window["path"] is None for window in measured.verify["windows"] if window["stages"]):
         yield Statement("no_stages", {})
+    if all(window.get("logit_differences") is None for window in measured.verify["windows"]):
+        yield Statement("no_logits", {})
+    if measured.bench["sweep"] is None:
+        yield Statement("no_sweep", {})
+    if measured.memory is None or not any(map(any, _counted(measured.memory))):
+        yield Statement("no_memory", {})
+    elif measured.memory["problem"]:
+        yield Statement("memory_ended", {"problem": measured.memory["problem"]})
+    if not with_figures:
+        yield Statement("no_figures", {})
+
+
+def _counted(memory: dict[str, Any]) -> list[list[int | None]]:
+    return [values for name, values in memory["points"].items() if name != "seconds"]
 
 
 def _environment(measured: Measurements) -> Iterator[Row]:
@@ -267,7 +281,7 @@ def _problems(measured: Measurements) -> Iterator[Statement]:
                 seen.add(finding["module"])
                 yield Statement("finding", {name: finding[name] for name in ("module", "cause", "evidence")})
     for problem in measured.environment["problems"]:
-        yield Statement("doctor", {"what": problem["message"], "hint": problem.get("hint") or ""})
+        yield Statement("doctor", {"what": problem["what"], "hint": problem["remedy"] or ""})
 
 
 def _cells(values: Any) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ class Language:
     def text(self, key: str, **values: Any) -> str:
         return self.words["text"][key].format(**values)
 
+    def figure(self, key: str, **values: Any) -> str:
+        return self.words["figures"][key].format(**values)
+
     def label(self, key: str) -> str:
         """The name of a row; what has none, a module's path, say, stands for itself."""
         return self.words["rows"].get(key, key)

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voxport.report.content import Content
+    from voxport.report.figures import Figure
     from voxport.report.measurements import Measurements
 
-__all__ = ["cell", "markdown"]
+__all__ = ["cell", "figure_file", "markdown"]
 
 FAMILIES = {"whisper": "Whisper", "lasr_ctc": "MedASR"}
 
 
-def markdown(measured: Measurements, content: Content, code: str, files: Sequence[str]) -> str:
+def markdown(
+    measured: Measurements, content: Content, code: str, files: Sequence[str], figures: Sequence[Figure] = ()
+) -> str:
     """The report as Markdown.
 
     Args:
@@ -28,6 +31,7 @@ def markdown(measured: Measurements, content: Content, code: str, files: Sequenc
         content: what it says.
         code: of the language.
         files: those that lie beside it, by their names in the folder.
+        figures: in the same language.
     """
     words = language(code)
     environment = jinja2.Environment(
@@ -47,12 +51,18 @@ def markdown(measured: Measurements, content: Content, code: str, files: Sequenc
         weights=weight_commands(measured),
         commands=commands_of(measured),
         files=files,
+        figures={one.name: {"file": figure_file(one, code), "figure": one} for one in figures},
         statement=words.statement,
         heading=words.heading,
         column=words.column,
         text=words.text,
         label=words.label,
     )
+
+
+def figure_file(figure: Figure, code: str) -> str:
+    """Its name in the report's folder."""
+    return f"figures/{figure.name}{'' if code == 'en' else f'.{code}'}.svg"
 
 
 def _tags(content: Content) -> list[str]:

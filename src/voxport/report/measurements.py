@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_VERSION", "Measurements"]
 
 SCHEMA_VERSION = 1
-PARTS = ("summary", "environment", "verify", "bench", "score")
-OPTIONAL = ("score",)
+PARTS = ("summary", "environment", "verify", "bench", "score", "memory")
+OPTIONAL = ("score", "memory")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Measurements:
         verify: verdict and outcome, as ``voxport verify --json`` has them.
         bench: as ``voxport bench --json``; the candidate is A, the reference B.
         score: as ``voxport score --json``, of both sides ("candidate", "reference"); None = no references were given.
+        memory: over time, as `memory_sampling.MemorySampler.to_dict` has it; None in results of older versions.
     """
 
     summary: dict[str, Any]
@@ -39,6 +40,7 @@ class Measurements:
     verify: dict[str, Any]
     bench: dict[str, Any]
     score: dict[str, Any] | None = None
+    memory: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> list[str]:
         """As files of a folder, written atomically; returns their names.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.bench import BenchOptions
 from voxport.bench import run as measure_speed
+from voxport.devices import get_device
 from voxport.doctor import examine
 from voxport.errors import UsageError
 from voxport.models.hub.catalog import MODELS
 from voxport.report.measurements import SCHEMA_VERSION, Measurements
+from voxport.report.memory_sampling import MemorySampler
 from voxport.report.publishing import folders_of, without_folders
 from voxport.report.scoring import score_sides
 from voxport.sides import default_reference
@@ -51,28 +53,18 @@ def measure(
     if not recordings:
         raise UsageError("a report needs recordings", hint="name some files or a folder of real speech")
     reference, told = (options.reference, None) if options.reference is not None else default_reference()
-    tell("what is here ...")
-    environment = _environment()
-    tell("how fast it is ...")  # first, so that its cold start is one
-    speed = measure_speed(
-        BenchOptions(
-            options.model,
-            options.candidate,
-            against=reference,
-            warmup=options.warmup,
-            iterations=options.iterations,
-            language=options.language,
-            source=options.source,
-            offline=options.offline,
-        ),
-        recordings,
-        progress=progress,
-        tell=tell,
-    )
-    verified = _verify(options, reference, recordings, [told] if told else [], progress, tell)
-    scored = None
-    if options.manifest is not None:
-        scored = score_sides(options, {"candidate": options.candidate, "reference": reference}, progress, tell)
+    with MemorySampler(lambda: get_device(options.candidate.device)) as memory:
+        memory.enter("environment")
+        tell("what is here ...")
+        environment = _environment()
+        tell("how fast it is ...")  # first, so that its cold start is one
+        speed = _speed(options, reference, recordings, progress, tell, memory.enter)
+        memory.enter("accuracy")
+        verified = _verify(options, reference, recordings, [told] if told else [], progress, tell)
+        scored = None
+        if options.manifest is not None:
+            memory.enter("errors")
+            scored = score_sides(options, {"candidate": options.candidate, "reference": reference}, progress, tell)
     for side in speed["sides"]:
         del side["model"]["path"]
     model = speed["sides"][0]["model"]
@@ -100,9 +92,38 @@ def measure(
             for name in dict.fromkeys(one["file"] for one in verified["windows"])
         ],
     }
-    found = Measurements(summary, environment, verified, speed, scored)
+    found = Measurements(summary, environment, verified, speed, scored, memory.to_dict())
     folders = folders_of(_paths(options, reference, recordings))
     return Measurements(**{name: without_folders(part, folders) for name, part in vars(found).items()})
+
+
+def _speed(
+    options: ReportOptions,
+    reference: Side,
+    recordings: Sequence[str],
+    progress: Progress | None,
+    tell: Callable[[str], None],
+    enter: Callable[[str], None],
+) -> dict[str, Any]:
+    """As ``voxport bench --json``."""
+    return measure_speed(
+        BenchOptions(
+            options.model,
+            options.candidate,
+            against=reference,
+            warmup=options.warmup,
+            iterations=options.iterations,
+            language=options.language,
+            sweep=None if options.points is None else "length",
+            points=options.points,
+            source=options.source,
+            offline=options.offline,
+        ),
+        recordings,
+        progress=progress,
+        tell=tell,
+        enter=enter,
+    )
 
 
 def _environment() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from voxport.bench import BenchOptions
 from voxport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
     from voxport.sides import Side
 
-__all__ = ["ReportOptions"]
+__all__ = ["POINTS", "ReportOptions"]
+
+POINTS = (1.0, 5.0, 10.0, 30.0)
+"""Seconds of audio at which the time is measured; few, since each takes as long as one more recording."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class ReportOptions:
         language: spoken; None = detected by the reference.
         look_at: recordings whose stages are looked at.
         manifest: references of what was said, for the error rates; None = none are given.
+        points: seconds of audio at which the time is measured over length; None = it is not.
         source, offline: where the model comes from, see `voxport.load_model`.
 
     Raises:
@@ -43,6 +48,7 @@ class ReportOptions:
     language: str | None = None
     look_at: int = 2
     manifest: Path | None = None
+    points: tuple[float, ...] | None = POINTS
     source: str | None = None
     offline: bool = False
 
@@ -51,3 +57,5 @@ class ReportOptions:
             raise UsageError(f"iterations must be at least 1, not {self.iterations}")
         if self.look_at < 1:
             raise UsageError("a report shows the stages of one recording at least")
+        if self.points is not None:
+            BenchOptions(self.model, self.candidate, sweep="length", points=self.points)

@@ -12,7 +12,7 @@ import numpy as np
 
 from voxport.audio import load_audio
 from voxport.errors import DecodingError, UsageError
-from voxport.metrics import distance, probability_distance
+from voxport.metrics import distance, histogram, probability_distance
 from voxport.models.stages import Inspectable
 from voxport.types import Audio, DecodingOptions
 from voxport.verify.localising import localise
@@ -236,6 +236,7 @@ class Comparison:
             findings,
             path,
             failure,
+            None if found is None else histogram(found, wanted),
         )
 
     def _forced(self, features: Any, heard: Hypothesis) -> list[list[int]] | None:

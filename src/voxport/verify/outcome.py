@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxport.metrics import Histogram
 
 __all__ = ["Difference", "Finding", "Outcome", "SideFacts", "StageResult", "WindowResult"]
 
@@ -82,6 +85,7 @@ class WindowResult:
         findings: modules in which more than rounding happens, worst first.
         path: metrics of the fast path's logits against the table's of the candidate, or None.
         failure: why the candidate gave nothing (an overflow, say), or None.
+        logit_differences: how many of the logits above differ by how much, or None as they are.
     """
 
     file: str
@@ -101,6 +105,7 @@ class WindowResult:
     findings: tuple[Finding, ...] = ()
     path: dict[str, float] | None = None
     failure: str | None = None
+    logit_differences: Histogram | None = None
 
 
 @dataclass(frozen=True)
