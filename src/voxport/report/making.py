@@ -46,9 +46,7 @@ def make_report(
         return _write(measured, place, with_figures=with_figures, audio=audio)
 
 
-def _write(
-    measured: Measurements, folder: Path, *, with_figures: bool, audio: Sequence[RecordedAudio]
-) -> list[str]:
+def _write(measured: Measurements, folder: Path, *, with_figures: bool, audio: Sequence[RecordedAudio]) -> list[str]:
     """All files but `SUMS`; returns their names and that one's."""
     content = content_of(measured, with_figures=with_figures)
     drawn = {code: figures(measured, code) if with_figures else [] for code in LANGUAGES}
