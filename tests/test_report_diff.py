@@ -21,7 +21,7 @@ from voxport.report import Measurements
 from voxport.report.diff import compare_reports, document_of, markdown_of, text_of
 from voxport.report.language import LANGUAGES, language
 from voxport.report.packing import pack
-from voxport.report.stored import LARGEST_FILE, read_report
+from voxport.report.stored import LARGEST_PART, read_report
 from voxport.score.bootstrap import paired_difference
 
 if TYPE_CHECKING:
@@ -488,7 +488,7 @@ def test_a_zip_without_a_top_folder(made: Path, tmp_path: Path) -> None:
 
 
 def bomb(files: dict[str, bytes]) -> None:
-    files["A/results/verify.json"] = b" " * (LARGEST_FILE + 1)
+    files["A/results/verify.json"] = b" " * (LARGEST_PART + 1)
 
 
 def deep(files: dict[str, bytes]) -> None:
@@ -535,8 +535,8 @@ def test_hostile_zips(made: Path, tmp_path: Path, change: Callable[[dict[str, by
 
 def test_a_bomb_that_lies_about_its_size(made: Path, tmp_path: Path) -> None:
     """The directory says 10 bytes; what is packed is more than the limit."""
-    path = write_zip(tmp_path / "a.zip", {**members(made), "A/results/verify.json": b" " * (LARGEST_FILE + 1)})
-    true, false = struct.pack("<I", LARGEST_FILE + 1), struct.pack("<I", 10)
+    path = write_zip(tmp_path / "a.zip", {**members(made), "A/results/verify.json": b" " * (LARGEST_PART + 1)})
+    true, false = struct.pack("<I", LARGEST_PART + 1), struct.pack("<I", 10)
     content = path.read_bytes()
     assert content.count(true) == 2
     path.write_bytes(content.replace(true, false))

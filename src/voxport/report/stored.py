@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from voxport.errors import UsageError
 from voxport.report.measurements import Measurements
@@ -18,29 +19,55 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredReport", "open_report", "read_report"]
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes of one file; Whisper large with every stage of two windows takes some 4 MB."""
+LARGEST_PART = 64 * 2**20
+"""Bytes of one file of results; Whisper large with every stage of two windows takes some 4 MB."""
+
+LARGEST_FILE = 2**30
+BLOCK = 2**20
 
 MOST_FILES = 1000
 SUMMARY = "results/summary.json"
 HINT = "`voxport report ... -o DIR` makes such a folder, --zip such a file"
 
 
-class StoredReport(Protocol):
+class StoredReport:
     """A report's files by their names in its folder."""
-
-    path: Path
 
     def names(self) -> list[str]:
         """All files, sorted."""
+        raise NotImplementedError
 
-    def read(self, name: str) -> bytes:
-        """The content of one.
+    def open(self, name: str) -> IO[bytes]:
+        """One of them.
 
         Raises:
             FileNotFoundError: there is none.
-            UsageError: it is larger than `LARGEST_FILE`, or damaged.
+            UsageError: it is packed as no report is.
         """
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        """All of one.
+
+        Raises:
+            FileNotFoundError, UsageError: as `open`, or it is larger than `LARGEST_PART`.
+        """
+        with self.open(name) as file:  # what a zip says of a size need not be true
+            content = file.read(LARGEST_PART + 1)
+        return _within(content, len(content), LARGEST_PART, name)
+
+    def sha256(self, name: str) -> str:
+        """Of the content of one; of any size up to `LARGEST_FILE` (a page with recordings in it).
+
+        Raises:
+            FileNotFoundError, UsageError: as `open`, or it is larger.
+        """
+        digest, size = hashlib.sha256(), 0
+        with self.open(name) as file:
+            while block := file.read(BLOCK):
+                size += len(block)
+                digest.update(_within(block, size, LARGEST_FILE, name))
+        return digest.hexdigest()
 
 
 @contextmanager
@@ -75,24 +102,23 @@ def read_report(path: Path) -> Measurements:
         return Measurements.load(str(path), lambda name: report.read(f"results/{name}"))
 
 
-class _Folder:
+class _Folder(StoredReport):
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = path
 
     def names(self) -> list[str]:
-        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        return sorted(path.relative_to(self._path).as_posix() for path in self._path.rglob("*") if path.is_file())
 
-    def read(self, name: str) -> bytes:
-        path = self.path / name
+    def open(self, name: str) -> IO[bytes]:
+        path = self._path / name
         if not path.is_file():
             raise FileNotFoundError(name)
-        with path.open("rb") as file:
-            return _limited(file.read(LARGEST_FILE + 1), name)
+        return path.open("rb")
 
 
-class _Zip:
+class _Zip(StoredReport):
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path = path
+        self._path = path
         self._archive = archive
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(entries) > MOST_FILES:
@@ -119,20 +145,17 @@ class _Zip:
     def names(self) -> list[str]:
         return sorted(self._entries)
 
-    def read(self, name: str) -> bytes:
+    def open(self, name: str) -> IO[bytes]:
         if name not in self._entries:
             raise FileNotFoundError(name)
         entry = self._entries[name]
         # Of other methods Python unpacks without a limit. Bit 0: encrypted.
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
-            raise UsageError(f"{str(self.path)!r}: {name} is packed or encrypted in a way that --zip never does")
-        if entry.file_size > LARGEST_FILE:
-            return _limited(b"", name, entry.file_size)
-        with self._archive.open(entry) as file:  # what an entry says of its size need not be true
-            return _limited(file.read(LARGEST_FILE + 1), name)
+            raise UsageError(f"{str(self._path)!r}: {name} is packed or encrypted in a way that --zip never does")
+        return self._archive.open(entry)
 
 
-def _limited(content: bytes, name: str, size: int = 0) -> bytes:
-    if max(size, len(content)) > LARGEST_FILE:
-        raise UsageError(f"{name} is larger than {LARGEST_FILE >> 20} MiB: no file of a report is")
+def _within(content: bytes, size: int, limit: int, name: str) -> bytes:
+    if size > limit:
+        raise UsageError(f"{name} is larger than {limit >> 20} MiB: no such file of a report is")
     return content

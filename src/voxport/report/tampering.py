@@ -59,10 +59,6 @@ def check_files(path: Path) -> Findings:
         names = report.names()
         there = set(names)
         missing = tuple(name for name in sums if name not in there)
-        changed = tuple(
-            name
-            for name, digest in sums.items()
-            if name in there and hashlib.sha256(report.read(name)).hexdigest() != digest
-        )
+        changed = tuple(name for name, digest in sums.items() if name in there and report.sha256(name) != digest)
         other = tuple(name for name in names if name not in sums and name != SUMS)
     return Findings(hashlib.sha256(content).hexdigest(), len(sums), changed, missing, other)
