@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from voxport import metrics
-from voxport.metrics import CANN, DEFINITIONS, SMALL_VALUES, Sums, distance, probability_distance
+from voxport.metrics import CANN, DEFINITIONS, SMALL_VALUES, Sums, distance, histogram, probability_distance
 
 FINITE = st.floats(-1e4, 1e4, width=32).map(lambda value: 0.0 if abs(value) < 1e-6 else value)
 
@@ -118,3 +118,36 @@ def test_probabilities() -> None:
 def test_suppressed_tokens_do_not_spoil_the_divergence() -> None:
     logits = np.array([[0.0, -1e30, 1.0]], np.float32)
     assert probability_distance(logits, logits) == {"max_probability": 0.0, "kl": 0.0, "top1": 1.0}
+
+
+def test_a_histogram_by_hand() -> None:
+    reference = np.zeros(9, dtype=np.float32)
+    candidate = np.array([0, 1e-12, -1.2e-9, 0.5, -0.5, 1e2, 2e3, np.nan, np.inf], dtype=np.float32)
+    found = histogram(candidate, reference)
+    assert (found.zero, found.below, found.above, found.non_finite) == (1, 1, 1, 2)
+    used = {place: count for place, count in enumerate(found.counts) if count}
+    edges = {place: 10 ** (found.lowest + place / found.per_decade) for place in (*used, *(one + 1 for one in used))}
+    assert sum(used.values()) == 4
+    for value, count in ((1.2e-9, 1), (0.5, 2), (1e2 * (1 + 1e-5), 1)):
+        assert [used[place] for place in used if edges[place] <= value < edges[place + 1]] == [count]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 15])
+def test_histograms_count_every_element(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    reference = random.standard_normal((40, 25)).astype(np.float32)
+    candidate = reference + random.choice([0, 1], reference.shape) * 10 ** random.uniform(-12, 5, reference.shape)
+    candidate[3, 4] = np.nan
+    whole = histogram(candidate, reference)
+    assert sum(whole.counts) + whole.zero + whole.below + whole.above + whole.non_finite == 1000
+    monkeypatch.setattr(metrics, "PIECE", piece)
+    assert histogram(candidate, reference) == whole
+    halves = [histogram(candidate[part], reference[part]) for part in (slice(0, 11), slice(11, None))]
+    assert [sum(pair) for pair in zip(halves[0].counts, halves[1].counts, strict=True)] == list(whole.counts)
+    with pytest.raises(ValueError, match="shapes differ"):
+        histogram(candidate, reference[:3])
+
+
+def test_a_difference_that_overflows_is_above_the_last_edge() -> None:
+    most = np.array([3e38], dtype=np.float32)
+    assert histogram(most, -most).above == 1

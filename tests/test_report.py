@@ -17,6 +17,7 @@ from voxport.cli import main
 from voxport.errors import UsageError
 from voxport.report import Measurements, make_report
 from voxport.report.content import content_of
+from voxport.report.figures import NAMES
 from voxport.report.language import LANGUAGES, language
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def test_what_is_in_the_folder(made: Path) -> None:
     assert files == {
         "README.md", "README.zh.md", "report.html", "inference.py", "benchmark.py", "accuracy.py",
         "results/summary.json", "results/environment.json", "results/verify.json", "results/bench.json",
-        "results/score.json", "results/files.json",
+        "results/score.json", "results/memory.json", "results/files.json",
+        *(f"figures/{name}{suffix}.svg" for name in NAMES for suffix in ("", ".zh")),
         "logs/inference_cpu.log", "logs/benchmark_cpu.log", "logs/accuracy_cpu.log",
     }  # fmt: skip
     for code in LANGUAGES:
@@ -201,6 +203,9 @@ def test_the_scripts_work_as_they_are(
         (["--candidate", "cpu", "-o", "out", "absent.wav"], "absent.wav"),
         (["--candidate", "cpu", "-o", "out", "--policy", "no", "a.wav"], "no policy 'no'"),
         (["--candidate", "cpu", "-o", "out", "-"], "standard input only once"),
+        (["--candidate", "cpu", "-o", "out", "--points", "5,1", "a.wav"], "at least two points, ascending"),
+        (["--candidate", "cpu", "-o", "out", "--points", "one", "a.wav"], "--points can't be 'one'"),
+        (["--candidate", "cpu", "-o", "out", "--points", "1,5", "--no-sweep", "a.wav"], "--no-sweep leaves out"),
     ],
 )
 def test_wrong_usage(

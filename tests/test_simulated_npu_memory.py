@@ -11,6 +11,7 @@ from torch import nn
 
 from simulated_npu import activate_or_skip
 from voxport import testing
+from voxport.devices import get_device
 from voxport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ def _nothing_left_behind() -> Any:
     yield
     gc.collect()
     assert [npu.memory_allocated(index) for index in range(2)] == before
+
+
+def test_a_device_says_what_it_holds_now() -> None:
+    device = get_device("npu:1")
+    before = device.held_memory()
+    x = torch.empty(MIB, dtype=torch.uint8, device="npu:1")
+    assert before is not None
+    allocated, reserved = device.held_memory() or (0, 0)
+    assert allocated - before[0] == MIB
+    assert reserved >= allocated
+    del x
+    gc.collect()
+    assert (device.held_memory() or (0, 0))[0] == before[0]
+    assert get_device("cpu").held_memory() is None
 
 
 def test_what_a_tensor_takes() -> None:

@@ -391,6 +391,10 @@ def test_two_machines(folder: Path, clips: list[str], trace: Path, capsys: pytes
             name: other[name] for name in ("file", "tokens", "text", "positions", "differences", "findings")
         }
         assert one["logits"] == pytest.approx(other["logits"], rel=1e-3, abs=1e-7)
+        for found in (one["logit_differences"], other["logit_differences"]):
+            ends = found["zero"] + found["below"] + found["above"] + found["non_finite"]
+            assert sum(found["counts"]) + ends == one["positions"] * 160  # of the vocabulary
+            assert found["non_finite"] == 0
         assert [stage["name"] for stage in one["stages"]] == [stage["name"] for stage in other["stages"]]
     assert all(len(window["stages"]) > 50 for window in traced["windows"])
     assert traced["verdict"]["ok"]

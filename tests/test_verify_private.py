@@ -109,6 +109,8 @@ def test_faithful_candidates_pass(
     assert found["verdict"]["policy"] == "private"
     assert all(window["same_tokens"] for window in found["windows"])
     assert [window["file"] for window in found["windows"]] == clips
+    for window in found["windows"]:  # and nothing of the logits
+        assert set(window) == {"file", "start", "seconds", "same_tokens", "stages", "failure"}
     names = [stage["name"] for stage in found["windows"][0]["stages"]]
     assert len(names) > 30
     assert ("model.encoder.layer_norm" if family == "whisper" else "ctc_head") in names

@@ -47,7 +47,7 @@ def run(
         recordings: paths, or "-".
         progress: told of downloads.
         tell: told what is being done, for a person who waits.
-        enter: told which phase begins: "load" (once for each side), "rounds", "ceilings", "sweep".
+        enter: told which phase begins: "load A" and "load B" (a side, warmed up), "rounds", "ceilings", "sweep".
 
     Raises:
         VoxportError: nothing is measured by halves: the first clip or side that fails ends it.
@@ -112,7 +112,7 @@ def _prepare(
     forced: int | None = options.tokens
     for label, side in zip(LABELS, options.sides(), strict=False):
         tell(f"loading {side} ...")
-        enter("load")
+        enter(f"load {label}")
         subject = load_subject(side, label, options, progress)
         subject.cold.torch, torch_seconds = torch_seconds, None
         if forced is None and subject.model.info.random_weights:

@@ -32,7 +32,7 @@ class MemorySampler:
     """Looks at memory while this context lasts; what goes wrong in it ends it and is told, and nothing else.
 
     Args:
-        find: gives the candidate's device; called in the first phase "load", since nothing may be started before that.
+        find: gives the candidate's device; called in the first phase "load ...", since nothing may be started before that.
         clock: seconds, monotonic.
         host: bytes of the process.
         interval: seconds between two looks at first.
@@ -67,7 +67,7 @@ class MemorySampler:
 
     def enter(self, phase: str) -> None:
         """What is measured from now on."""
-        self._loading = self._loading or phase == "load"
+        self._loading = self._loading or phase.startswith("load")
         self._phases.append((self._clock() - self._began, phase))
         self.look()
 

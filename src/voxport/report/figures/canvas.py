@@ -53,7 +53,7 @@ def drawing() -> Iterator[None]:
 
 def text_width(text: str, size: float = SIZE) -> float:
     """Pixels, roughly; not less than they take in common fonts."""
-    return size * sum(1.0 if ord(letter) >= 0x2E80 else 0.58 for letter in text)
+    return size * sum(1.0 if ord(letter) >= 0x2E80 else 0.55 for letter in text)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ MADE: dict[str, Any] = {"color": VERMILLION, "marker": "o", "markersize": 5, "li
 PASSED: dict[str, Any] = {"color": BLUE, "marker": "s", "markersize": 3, "linewidth": 1.4}
 LIMIT: dict[str, Any] = {"color": GREEN, "linestyle": (0, (6, 3)), "linewidth": 1.6}
 LOST: dict[str, Any] = {"color": INK, "marker": "X", "markersize": 8, "linestyle": "none"}
+WORST: dict[str, Any] = {
+    "color": INK, "marker": "o", "markersize": 11, "markerfacecolor": "none", "linestyle": "none",
+    "markeredgewidth": 1.6,
+}  # fmt: skip
 LAYERS = 16
 """So many numbers of layers have room below the axis."""
 LOWEST = 1e-9
@@ -104,19 +108,27 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     lost = any(math.isnan(value) for one in errors for value in (one.made, one.passed) if value is not None)
     if lost:
         entries.append(Entry(words.figure("not_finite"), LOST))
+    worst = _worst(errors)
+    if worst is not None:
+        label = words.figure("worst", stage=shortened(errors[worst[0]].name), value=short(worst[1]))
+        entries.append(Entry(label, WORST))
     top = canvas.legend(entries) + 4
     axes = canvas.axes(62, top, WIDTH - 20, 384, grid="y")
     floor, ceiling = _span(errors, limit)
     axes.set_yscale("log")
     axes.set_ylim(floor, ceiling)
     axes.set_xlim(-0.8, len(errors) - 0.2)
-    _exponents(axes, floor, ceiling)
+    _exponents(axes, floor, ceiling, zero=any(0 in (one.made, one.passed) for one in errors))
     axes.plot(
         range(len(errors)), [_shown(one.passed, floor) for one in errors], gid="series-passed", **PASSED
     )  # fmt: skip
     own = [(place, one.made) for place, one in enumerate(errors) if one.made is not None]
     (points,) = axes.plot(
-        [place for place, _ in own], [_shown(value, floor) for _, value in own], markeredgewidth=0, alpha=0.9, **MADE
+        [place for place, _ in own],
+        [_shown(value, floor) for _, value in own],
+        markeredgewidth=0,
+        clip_on=False,
+        **MADE,
     )
     points.set_gid("series-made")
     if limit is not None:
@@ -124,7 +136,8 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     if lost:
         bad = [place for place, one in enumerate(errors) if math.isnan(one.passed) or _is_nan(one.made)]
         axes.plot(bad, [ceiling] * len(bad), clip_on=False, gid="not-finite", **LOST)
-    _name_worst(axes, own, errors, ceiling)
+    if worst is not None:
+        axes.plot(*worst, gid="worst", **WORST)
     _layers(canvas, axes, errors, words)
     looked = sum(bool(window["stages"]) for window in measured.verify["windows"])
     text = caption(measured, words, "error_per_layer.caption", looked=looked, stages=len(errors))
@@ -156,27 +169,24 @@ def _is_nan(value: float | None) -> bool:
     return value is not None and math.isnan(value)
 
 
-def _exponents(axes: Axes, floor: float, ceiling: float) -> None:
+def _exponents(axes: Axes, floor: float, ceiling: float, *, zero: bool) -> None:
+    """Powers of ten; the lower edge is where zeros lie."""
     exponents = range(math.ceil(math.log10(floor) - 1e-9), math.floor(math.log10(ceiling)) + 1)
-    step = max(1, len(exponents) // 7)
-    ticks = list(exponents)[::step]
-    axes.set_yticks([10.0**one for one in ticks], [power(one) for one in ticks])
+    ticks = list(exponents)[:: max(1, len(exponents) // 7)]
+    labels = [power(one) for one in ticks]
+    if zero:
+        labels[0] = "0"
+    axes.set_yticks([10.0**one for one in ticks], labels)
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _name_worst(axes: Axes, own: Sequence[tuple[int, float]], errors: Sequence[StageErrors], ceiling: float) -> None:
-    """The stage that makes most, by its name."""
-    finite = [(value, place) for place, value in own if not math.isnan(value)]
-    if not finite or max(finite)[0] <= 0:
-        return
-    value, place = max(finite)
-    right = place > len(errors) / 2
-    axes.annotate(
-        f"{shortened(errors[place].name)}  {short(value, 2)}",
-        (place, value), xytext=(-12 if right else 12, 16 if value * 2.4 < ceiling else -20), textcoords="offset points",
-        ha="right" if right else "left", va="center", fontsize=SIZE - 1, color=INK, parse_math=False,
-        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 1, "shrinkA": 0, "shrinkB": 3},
-    )  # fmt: skip
+def _worst(errors: Sequence[StageErrors]) -> tuple[int, float] | None:
+    """Place and error of the stage that makes most; None where none makes any."""
+    made = [(one.made, place) for place, one in enumerate(errors) if one.made is not None and one.made > 0]
+    if not made:
+        return None
+    value, place = max(made)
+    return place, value
 
 
 def _layers(canvas: Canvas, axes: Axes, errors: Sequence[StageErrors], words: Language) -> None:

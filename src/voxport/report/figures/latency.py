@@ -45,7 +45,8 @@ def draw(measured: Measurements, words: Language) -> Figure:
         canvas.text(LEFT, upper - 8, words.figure(f"scope.{scope}"), fontweight="bold")
         axes = canvas.axes(LEFT, upper, WIDTH - 128, upper + 2 * ROW, grid="x")
         _panel(axes, [calls(measured, index, scope) for index in range(2)], scope)
-        axes.set_xlabel(words.figure("milliseconds"), color=FAINT, fontsize=SIZE - 1)
+        scale = "logarithmic" if axes.get_xscale() == "log" else "linear"
+        axes.set_xlabel(words.figure(f"milliseconds.{scale}"), color=FAINT, fontsize=SIZE - 1)
         for index in range(2):
             median = float(np.median(calls(measured, index, scope)))
             y = upper + (index + 0.5) * ROW + 4
@@ -64,7 +65,7 @@ def _panel(axes: Axes, both: list[list[float]], scope: str) -> None:
         axes.set_xscale("log")
         axes.set_xlim(low / 1.15, high * 1.15)
         ticks = log_ticks(low / 1.15, high * 1.15)
-        axes.set_xticks(ticks, [short(tick, 1) for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks])
         axes.set_xticks([], minor=True)
     else:
         margin = 0.04 * (high - low) or 0.05 * high
@@ -72,7 +73,7 @@ def _panel(axes: Axes, both: list[list[float]], scope: str) -> None:
     for place, (key, values) in enumerate(zip(KEYS, both, strict=True)):
         spread = [place + 0.5 * ((0.618034 * index) % 1 - 0.5) for index in range(len(values))]
         (points,) = axes.plot(
-            values, spread, linestyle="none", markersize=5, alpha=0.55, markeredgewidth=0, **STYLES[key]
+            values, spread, linestyle="none", markersize=5, alpha=0.7, markeredgewidth=0, **STYLES[key]
         )
         points.set_gid(f"points-{scope}-{key}")
         lower, median, upper = np.percentile(values, [25, 50, 75])

@@ -117,7 +117,7 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     text = caption(
         measured, words, "logit_differences.caption",
         count=f"{total:,}", windows=sum(one.get("logit_differences") is not None for one in measured.verify["windows"]),
-        exact=f"{found.zero / total:.3g}" if not found.zero else f"{100 * found.zero / total:.3g}",
+        exact=f"{100 * found.zero / total:.3g}",
         lost=f"{found.non_finite:,}",
     )  # fmt: skip
     return canvas.figure("logit_differences", words, text)

@@ -15,11 +15,11 @@ def power(exponent: int) -> str:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """`digits` significant digits, without an exponent where that can be read: 1,230 and 0.0123."""
+    """`digits` significant digits, without an exponent where that can be read: 1,230 and 0.000123."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = digits - 1 - math.floor(math.log10(abs(value)))
-    if not -3 <= places <= 7:
+    if not -3 <= places <= digits + 3:
         exponent = math.floor(math.log10(abs(value)))
         return f"{value / 10.0**exponent:.{digits - 1}f} × 10{str(exponent).translate(_RAISED)}"
     return f"{round(value, places):,.{max(0, places)}f}"

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 from voxport.report.figures.canvas import SIZE, WIDTH, Canvas, Entry
 from voxport.report.figures.numbers import log_ticks, short
 from voxport.report.figures.palette import FAINT, INK
-from voxport.report.figures.sides import KEYS, STYLES, caption
+from voxport.report.figures.sides import KEYS, STYLES, caption, side_label
 
 if TYPE_CHECKING:
     from voxport.report.figures.figure import Figure
@@ -49,14 +49,15 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
         if (points := factors(measured, place, scope))
     }
     canvas = Canvas(420, words.figure("rtf_over_length.title"))
-    top = 48.0
-    for key in KEYS:
-        entries = [
-            Entry(f"{words.figure(f'side.{key}', side=measured.summary[key])}, {words.figure(f'scope.{scope}')}",
-                  STYLES[key] | SCOPES[scope])
-            for scope in SCOPES if (key, scope) in lines
-        ]  # fmt: skip
-        top = canvas.legend(entries, top)
+    entries = [
+        Entry(side_label(measured, key, words), {**STYLES[key], "markersize": 7, "linewidth": 2}) for key in KEYS
+    ]
+    entries += [
+        Entry(words.figure(f"scope.{scope}"), {"color": INK, "marker": "o", "linewidth": 2, **style})
+        for scope, style in SCOPES.items()
+        if any(scope == one for _, one in lines)
+    ]
+    top = canvas.legend(entries)
     axes = canvas.axes(62, top + 4, WIDTH - 24, 366)
     values = [value for points in lines.values() for _, *numbers in points for value in numbers]
     xs = sorted({x for points in lines.values() for x, *_ in points})
@@ -75,11 +76,16 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
         (line,) = axes.plot(x, middle, linewidth=2, **STYLES[key] | SCOPES[scope])
         line.set_gid(f"series-{scope}-{key}")
         if any(not math.isclose(a, b) for a, b in zip(lower, upper, strict=True)):
-            axes.vlines(x, lower, upper, color=STYLES[key]["color"], linewidth=1.4)
+            axes.vlines(x, lower, upper, color=STYLES[key]["color"], linewidth=1.4, alpha=0.6)
     if low < 1 < high:
         axes.axhline(1, color=INK, linewidth=1.2)
         axes.text(xs[-1] * 1.13, 1, words.figure("real_time"), ha="right", va="bottom", fontsize=SIZE - 1, color=INK)
     axes.set_xlabel(words.figure("rtf_over_length.axis"), color=FAINT, fontsize=SIZE - 1)
-    fastest = min(values)
-    text = caption(measured, words, "rtf_over_length.caption", times=True, fastest=short(fastest))
+    text = caption(
+        measured,
+        words,
+        "rtf_over_length.caption",
+        times=True,
+        fastest=short(min(middle for points in lines.values() for _, middle, _, _ in points)),
+    )
     return canvas.figure("rtf_over_length", words, text)

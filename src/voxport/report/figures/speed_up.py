@@ -36,7 +36,9 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     if not found:
         return None
     canvas = Canvas(126 + ROW * len(found), words.figure("speed_up.title"))
-    top = canvas.legend([Entry(words.figure("faster"), FASTER, True), Entry(words.figure("slower"), SLOWER, True)])
+    styles = {"faster": FASTER, "slower": SLOWER}
+    there = {"faster" if ratio["median"] >= 1 else "slower" for ratio in found.values()}
+    top = canvas.legend([Entry(words.figure(name), style, True) for name, style in styles.items() if name in there])
     axes = canvas.axes(176, top, WIDTH - 190, top + ROW * len(found), grid="x")
     ends = [1.0]
     for place, (name, ratio) in enumerate(found.items()):
@@ -71,18 +73,21 @@ def _axis(axes: Any, low: float, high: float, count: int) -> None:
     first, last = min(low / 1.12, 1 / 1.25), max(high * 1.12, 1.25)
     axes.set_xscale("log")
     axes.set_xlim(first, last)
-    if last / first > 16:
-        powers = range(math.ceil(math.log2(first)), math.floor(math.log2(last)) + 1)
-        step = max(1, len(powers) // 6)
-        ticks = [2.0**power for power in powers if power % step == 0]
-    else:
-        choices = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 4, 5, 7, 10)
-        ticks = [one for one in choices if first <= one <= last]
-        while len(ticks) > 7:
-            middle = ticks.index(1)
-            ticks = [one for place, one in enumerate(ticks) if (place - middle) % 2 == 0]
+    ticks = _ticks(first, last)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ticks, [f"{tick:.3g}×" for tick in ticks])
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_yticks([])
+
+
+def _ticks(first: float, last: float, most: int = 7) -> list[float]:
+    """1, and as many of the finest steps around it as have room."""
+    twos = [2.0**power for power in range(-12, 13)]
+    halves = sorted([*twos[8:17], *(1.5 * two for two in twos[8:16])])
+    tenths = [0.1 * place for place in range(3, 31)]
+    for steps in (tenths, tenths[1::2], halves, twos, twos[::2], twos[::4]):
+        inside = [one for one in steps if first <= one <= last]
+        if first >= steps[0] and last <= steps[-1] and len(inside) <= most:
+            return inside
+    return inside

@@ -34,6 +34,7 @@ def finished(text: str, prefix: str, title: str, description: str, width: int, h
     body = re.sub(r"font: ((?:[a-z]+ )*)(?:(\d00) )?([\d.]+px) [^;\"]*", _font, body)
     body = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", body)
     body = re.sub(r" *\n(?=L|z|C|Q|\")", " ", body)
+    body = re.sub(r'style="([^"]*)"', lambda match: _classed(match, prefix), body)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" id="{prefix}" '
         f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
@@ -52,10 +53,22 @@ def _font(match: re.Match[str]) -> str:
     return f"{'' if weight is None else f'font-weight: {weight}; '}font-size: {size}"
 
 
+def _classed(match: re.Match[str], prefix: str) -> str:
+    """An element's style, and classes for the colours in it."""
+    style = match.group(1)
+    classes = [
+        f"{prefix}-{what}-{light[1:]}" for light in DARK for what in ("fill", "stroke") if f"{what}: {light}" in style
+    ]
+    return f'class="{" ".join(classes)}" style="{style}"' if classes else match.group(0)
+
+
 def _style(prefix: str) -> str:
-    """Colours stand in the elements themselves, so that a viewer without style sheets shows the light picture."""
+    """Colours stand in the elements themselves, so that a viewer without style sheets shows the light picture.
+
+    Only single classes: what `<use>` shows has none of its ancestors.
+    """
     rules = "\n".join(
-        f'#{prefix} [style*="{what}: {light}"] {{ {what}: {dark} !important }}'
+        f".{prefix}-{what}-{light[1:]} {{ {what}: {dark} !important }}"
         for light, dark in DARK.items()
         for what in ("fill", "stroke")
     )
