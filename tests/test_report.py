@@ -62,7 +62,8 @@ def test_what_is_in_the_folder(made: Path) -> None:
         "README.md", "README.zh.md", "inference.py", "benchmark.py", "accuracy.py",
         "results/summary.json", "results/environment.json", "results/verify.json", "results/bench.json",
         "results/score.json", "results/memory.json",
-        *(f"figures/{name}{suffix}.svg" for name in NAMES for suffix in ("", ".zh")), "logs/inference_cpu.log", "logs/benchmark_cpu.log", "logs/accuracy_cpu.log",
+        *(f"figures/{name}{suffix}.svg" for name in NAMES for suffix in ("", ".zh")),
+        "logs/inference_cpu.log", "logs/benchmark_cpu.log", "logs/accuracy_cpu.log",
     }  # fmt: skip
     for code in LANGUAGES:
         text = (made / ("README.md" if code == "en" else "README.zh.md")).read_text(encoding="utf-8")
