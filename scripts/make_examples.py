@@ -1,5 +1,5 @@
-"""Make the reports under examples/ again, each by the command that it names: two families, on the CPU and on a simulated
-NPU, and on a CUDA GPU where there is one.
+"""Make the reports under examples/ again, each by the command that it names: two families, on the CPU and on a
+simulated NPU, and on a CUDA GPU where there is one.
 
 The recording is the one of `make demo` (J. F. Kennedy, 1961, public domain), whole and cut at its pauses. MedASR's
 genuine weights are gated, so its reports are about random ones, and say so in their first lines.

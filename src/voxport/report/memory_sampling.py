@@ -32,7 +32,7 @@ class MemorySampler:
     """Looks at memory while this context lasts; what goes wrong in it ends it and is told, and nothing else.
 
     Args:
-        find: gives the candidate's device; called in the first phase "load ...", since nothing may be started before that.
+        find: gives the candidate's device; called in the first phase "load ...": nothing may be started before that.
         clock: seconds, monotonic.
         host: bytes of the process.
         interval: seconds between two looks at first.

@@ -38,7 +38,12 @@ LEFT = 16
 SIZE = 13
 """Pixels of ordinary text, in a picture shown `WIDTH` wide."""
 
-SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "voxport", "hatch.linewidth": 1.2, "lines.scale_dashes": False}
+SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "voxport",
+    "hatch.linewidth": 1.2,
+    "lines.scale_dashes": False,
+}
 
 
 @contextmanager
@@ -47,7 +52,8 @@ def drawing() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # they are drawn in the reader's fonts
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
+        settings: Any = mpl.rcParams  # whose keys are literals to mypy, others in each version
+        settings.update(SETTINGS)
         yield
 
 
@@ -99,8 +105,8 @@ class Canvas:
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Its base line at y."""
-        style = {"fontsize": SIZE, "color": INK, "va": "baseline"} | style
-        self.sheet.text(x, y, text, transform=self._pixels, parse_math=False, **style)
+        looks: dict[str, Any] = {"fontsize": SIZE, "color": INK, "va": "baseline", **style}
+        self.sheet.text(x, y, text, transform=self._pixels, parse_math=False, **looks)
 
     def legend(self, entries: Sequence[Entry], top: float = 48) -> float:
         """Side by side, as many lines as are needed; returns the y below."""

@@ -70,6 +70,7 @@ def _panel(axes: Axes, both: list[list[float]], scope: str) -> None:
     else:
         margin = 0.04 * (high - low) or 0.05 * high
         axes.set_xlim(low - margin, high + margin)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     for place, (key, values) in enumerate(zip(KEYS, both, strict=True)):
         spread = [place + 0.5 * ((0.618034 * index) % 1 - 0.5) for index in range(len(values))]
         (points,) = axes.plot(

@@ -94,7 +94,8 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     axes = canvas.axes(62, top, WIDTH - 20, 324, grid="y")
     first, last = _range(found)
     total = found.total()
-    ticks, labels = list(range(first, last + 1)), [power(exponent) for exponent in range(first, last + 1)]
+    ticks: list[float] = list(range(first, last + 1))
+    labels = [power(exponent) for exponent in range(first, last + 1)]
     for low, high, count in zip(found.edges[:-1], found.edges[1:], found.counts, strict=True):
         if count:
             (bar,) = axes.bar(low, count / total, high - low - 0.03, align="edge", linewidth=0, **BARS)

@@ -23,7 +23,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "reserved": {"color": GREEN, "linestyle": (0, (1.5, 1.5)), "linewidth": 2.2},
     "allocated": {"color": VERMILLION, "linestyle": (0, (6, 2)), "linewidth": 2},
 }
-LEFT, RIGHT, TOP = 66, WIDTH - 20, 108
+LEFT, RIGHT = 66, WIDTH - 20
 
 
 def series(memory: dict[str, Any]) -> dict[str, list[tuple[float, int]]]:
@@ -48,22 +48,22 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     for name, points in lines.items():
         peak = f"{short(max(y for _, y in points) / divisor)} {unit}"
         entries.append(Entry(words.figure(f"memory.{name}", device=device, peak=peak), STYLES[name]))
-    canvas.legend(entries)
-    axes = canvas.axes(LEFT, TOP, RIGHT, 346, grid="y")
+    top = canvas.legend(entries) + 18
+    axes = canvas.axes(LEFT, top, RIGHT, 346, grid="y")
     end = max(x for points in lines.values() for x, _ in points)
     axes.set_xlim(0, end or 1)
     axes.set_ylim(0, largest / divisor * 1.12 or 1)
     for name, points in lines.items():
         (line,) = axes.plot([x for x, _ in points], [y / divisor for _, y in points], **STYLES[name])
         line.set_gid(f"series-{name}")
-    _phases(canvas, axes, measured.memory["phases"], end, words)
+    _phases(canvas, axes, measured.memory["phases"], end, top, words)
     axes.set_xlabel(words.figure("memory_over_time.axis"), color=FAINT, fontsize=SIZE - 1)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} {unit}")
     text = caption(measured, words, "memory_over_time.caption")
     return canvas.figure("memory_over_time", words, text)
 
 
-def _phases(canvas: Canvas, axes: Axes, phases: list[dict[str, Any]], end: float, words: Language) -> None:
+def _phases(canvas: Canvas, axes: Axes, phases: list[dict[str, Any]], end: float, top: float, words: Language) -> None:
     """Bands, every other one shaded, with numbers where there is room; what they stand for lies below."""
     x, y = float(LEFT), 400.0
     for index, phase in enumerate(phases):
@@ -73,7 +73,7 @@ def _phases(canvas: Canvas, axes: Axes, phases: list[dict[str, Any]], end: float
             axes.axvspan(start, stop, color=BAND, zorder=0, linewidth=0)
         left, right = (LEFT + (RIGHT - LEFT) * seconds / (end or 1) for seconds in (start, stop))
         if right - left >= SIZE - 3:
-            canvas.text((left + right) / 2, TOP - 6, str(index + 1), fontsize=SIZE - 1, color=FAINT, ha="center")
+            canvas.text((left + right) / 2, top - 6, str(index + 1), fontsize=SIZE - 1, color=FAINT, ha="center")
         label = f"{index + 1}  " + words.figure(f"phase.{phase['name']}")
         width = text_width(label, SIZE - 1) + 14
         if x > LEFT and x + width > RIGHT + 14:

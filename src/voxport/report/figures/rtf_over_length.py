@@ -49,9 +49,8 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
         if (points := factors(measured, place, scope))
     }
     canvas = Canvas(420, words.figure("rtf_over_length.title"))
-    entries = [
-        Entry(side_label(measured, key, words), {**STYLES[key], "markersize": 7, "linewidth": 2}) for key in KEYS
-    ]
+    line = {"markersize": 7, "linewidth": 2}
+    entries = [Entry(side_label(measured, key, words), STYLES[key] | line) for key in KEYS]
     entries += [
         Entry(words.figure(f"scope.{scope}"), {"color": INK, "marker": "o", "linewidth": 2, **style})
         for scope, style in SCOPES.items()
@@ -73,19 +72,13 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     axes.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])
     for (key, scope), points in lines.items():
         x, middle, lower, upper = zip(*points, strict=True)
-        (line,) = axes.plot(x, middle, linewidth=2, **STYLES[key] | SCOPES[scope])
-        line.set_gid(f"series-{scope}-{key}")
+        axes.plot(x, middle, gid=f"series-{scope}-{key}", linewidth=2, **STYLES[key] | SCOPES[scope])
         if any(not math.isclose(a, b) for a, b in zip(lower, upper, strict=True)):
             axes.vlines(x, lower, upper, color=STYLES[key]["color"], linewidth=1.4, alpha=0.6)
     if low < 1 < high:
         axes.axhline(1, color=INK, linewidth=1.2)
         axes.text(xs[-1] * 1.13, 1, words.figure("real_time"), ha="right", va="bottom", fontsize=SIZE - 1, color=INK)
     axes.set_xlabel(words.figure("rtf_over_length.axis"), color=FAINT, fontsize=SIZE - 1)
-    text = caption(
-        measured,
-        words,
-        "rtf_over_length.caption",
-        times=True,
-        fastest=short(min(middle for points in lines.values() for _, middle, _, _ in points)),
-    )
+    lowest = min(middle for points in lines.values() for _, middle, _, _ in points)
+    text = caption(measured, words, "rtf_over_length.caption", times=True, fastest=short(lowest))
     return canvas.figure("rtf_over_length", words, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import NullLocator
@@ -39,7 +38,7 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
     styles = {"faster": FASTER, "slower": SLOWER}
     there = {"faster" if ratio["median"] >= 1 else "slower" for ratio in found.values()}
     top = canvas.legend([Entry(words.figure(name), style, True) for name, style in styles.items() if name in there])
-    axes = canvas.axes(176, top, WIDTH - 190, top + ROW * len(found), grid="x")
+    axes = canvas.axes(206, top, WIDTH - 190, top + ROW * len(found), grid="x")
     ends = [1.0]
     for place, (name, ratio) in enumerate(found.items()):
         value, interval = ratio["median"], ratio["interval"]
@@ -57,7 +56,7 @@ def draw(measured: Measurements, words: Language) -> Figure | None:
         y = top + (place + 0.5) * ROW + 4.5
         weight = "bold" if name in ("model", "end_to_end") else "normal"
         title = words.figure(f"scope.{name}") if weight == "bold" else words.label(f"stage.{name}")
-        canvas.text(168, y, title, ha="right", fontweight=weight)
+        canvas.text(198, y, title, ha="right", fontweight=weight)
         canvas.text(WIDTH - 180, y, shown, fontweight=weight)
     _axis(axes, min(ends), max(ends), len(found))
     axes.set_xlabel(words.figure("speed_up.axis"), color=FAINT, fontsize=SIZE - 1)
