@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 SIDE_BY_SIDE ?= -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-oldest resolve-aarch64 lint format docs build bench clean
+.PHONY: help install demo test test-full test-oldest resolve-aarch64 lint format docs build examples bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -79,6 +79,9 @@ format: $(VENV)/.installed-lint  ## Put the code into its style
 
 docs: $(VENV)/.installed  ## Generate the pages of docs/reference that follow from the code
 	$(BIN)/python scripts/generate_reference.py
+
+examples: $(VENV)/.installed-test  ## Make the reports under examples/ again
+	$(BIN)/python scripts/make_examples.py
 
 build: $(VENV)/.installed-test  ## Build the wheel and the sdist into dist/
 	$(BIN)/python -m build
