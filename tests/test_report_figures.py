@@ -239,6 +239,10 @@ def test_bars_are_speed_ups(measured: Measurements, drawn: dict[str, dict[str, F
     assert lie_on_a_line(list(ends), list(ends.values()))
 
 
+def test_the_sweep_can_be_measured_again(made: Path) -> None:
+    assert "--iterations 4 --sweep length --points 1,3 " in (made / "README.md").read_text(encoding="utf-8")
+
+
 def test_rtf_is_time_over_length(measured: Measurements, drawn: dict[str, dict[str, Figure]]) -> None:
     figure = drawn["en"]["rtf_over_length"]
     logs, ys = [], []

@@ -48,5 +48,12 @@ def commands_of(measured: Measurements) -> Commands:
         "accuracy": f"voxport verify {model} --candidate {summary['candidate']} --reference {summary['reference']} "
         f"--policy {options['policy']}{spoken} {files}",
         "performance": f"voxport bench {model} --side {summary['candidate']} --against {summary['reference']} "
-        f"--warmup {options['warmup']} --iterations {options['iterations']}{spoken} {files}",
+        f"--warmup {options['warmup']} --iterations {options['iterations']}{_sweep(measured)}{spoken} {files}",
     }
+
+
+def _sweep(measured: Measurements) -> str:
+    found = measured.bench["sweep"]
+    if found is None:
+        return ""
+    return f" --sweep {found['by']} --points {','.join(format(point['x'], 'g') for point in found['points'])}"
