@@ -184,8 +184,8 @@ def test_json_has_the_documented_fields() -> None:
     words = (Word(" ask", 3.24, 3.5, 0.9),)
     value = json.loads(render(transcript(segment(3.24, 4.0, " ask", tokens=(1265,), words=words), words=words), "json"))
     assert list(value) == [
-        "schema", "file", "text", "language", "duration", "segments", "model", "device", "dtype", "words",
-        "formatted_text", "channel", "simulated", "environment", "timings",
+        "schema", "file", "text", "language", "duration", "segments", "model", "device", "dtype",
+        "float32_modules", "words", "formatted_text", "channel", "simulated", "environment", "timings",
     ]  # fmt: skip
     assert value["schema"] == 1
     assert value["model"]["identity"] == "ab" * 32
