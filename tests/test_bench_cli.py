@@ -166,7 +166,7 @@ def test_random_medasr_beside_transformers(tmp_path: Path, jfk: Path, capsys: py
     picture, data = tmp_path / "growth.svg", tmp_path / "growth.json"
     text = bench(
         capsys, "--model", str(folder), "--side", "cpu:float32", "--against", "transformers/cpu:float32",
-        "--warmup", "1", "--iterations", "4", "--sweep", "length", "--points", "1,4", "-o",
+        "--warmup", "1", "--iterations", "4", "--sweep", "length", "--points", "1,4", "--sweep_iterations", "3", "-o",
         str(picture), "-o", str(data), str(jfk),
     )  # fmt: skip
     assert "! random weights in A and B" in text
@@ -178,6 +178,8 @@ def test_random_medasr_beside_transformers(tmp_path: Path, jfk: Path, capsys: py
     assert found["conditions"]["end_to_end"] == "windows"
     assert found["comparison"]["speed_up"]["encode"]["interval"]["low"] > 0
     assert [point["x"] for point in found["sweep"]["points"]] == [1.0, 4.0]
+    assert found["sweep"]["iterations"] == 3
+    assert [len(point["sides"]["A"]["end_to_end"]["rounds"]) for point in found["sweep"]["points"]] == [3, 3]
     assert set(found["sweep"]["growth"]["B"]) == {"model", "end_to_end"}
     assert picture.read_text().startswith("<svg ")
 
@@ -277,8 +279,8 @@ def test_the_options_are_the_agreed_ones() -> None:
     names = {name for action in subparsers.choices["bench"]._actions for name in action.option_strings}
     assert names == {
         "--model", "--side", "--against", "--device", "--dtype", "--batch_size", "--language", "--no-vad", "--tokens",
-        "--warmup", "--iterations", "--sweep", "--points", "--seed", "--profile", "--json", "--output", "-o",
-        "--source", "--offline", "--quiet", "-q", "--help", "-h",
+        "--warmup", "--iterations", "--sweep", "--points", "--sweep_iterations", "--seed", "--profile", "--json",
+        "--output", "-o", "--source", "--offline", "--quiet", "-q", "--help", "-h",
     }  # fmt: skip
     parsed = build_parser().parse_args(["bench", "a.wav"])
     assert (parsed.warmup, parsed.iterations, parsed.seed) == (3, 10, 0)

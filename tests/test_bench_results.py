@@ -45,6 +45,8 @@ def clip(seconds: float, name: str = "a.wav") -> Clip:
         ({"tokens": 1}, "tokens must be at least 2, not 1"),
         ({"sweep": "colour"}, "unknown sweep 'colour'"),
         ({"points": (1.0, 2.0)}, "points are those of a sweep"),
+        ({"sweep_iterations": 3}, "no sweep to have iterations"),
+        ({"sweep": "length", "sweep_iterations": 0}, "at least 1, not 0"),
         ({"sweep": "length", "points": (2.0, 1.0)}, "at least two points, ascending"),
         ({"sweep": "length", "points": (1.0,)}, "at least two points"),
         ({"sweep": "batch", "points": (1.0, 1.5)}, "batches are whole numbers"),
@@ -343,7 +345,7 @@ def swept() -> dict[str, Any]:
             }
         points.append({"x": x, "sides": figures})
     growth = {"A": {"model": 1.0, "end_to_end": 1.0}, "B": {"model": 2.0, "end_to_end": 2.0}}
-    sweep = {"by": "length", "unit": "seconds of audio", "points": points, "growth": growth}
+    sweep = {"by": "length", "unit": "seconds of audio", "iterations": 5, "points": points, "growth": growth}
     return {**result(*sides), "sweep": sweep}
 
 

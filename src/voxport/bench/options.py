@@ -41,6 +41,7 @@ class BenchOptions:
         vad: whether the end-to-end scope looks for speech first.
         sweep: what grows: "length" or "batch"; None = no sweep.
         points: seconds, or windows, that the sweep takes; None = `DEFAULT_POINTS`.
+        sweep_iterations: timed rounds at each point of the sweep; None = as many as `iterations`.
         profile: file for a trace of one iteration.
         seed: of the order of turns and of the resampling.
         source, offline: where the model comes from, see `voxport.load_model`.
@@ -60,6 +61,7 @@ class BenchOptions:
     vad: bool = True
     sweep: Sweep | None = None
     points: tuple[float, ...] | None = None
+    sweep_iterations: int | None = None
     profile: Path | None = None
     seed: int = 0
     source: str | None = None
@@ -68,6 +70,10 @@ class BenchOptions:
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise UsageError(f"iterations must be at least 1, not {self.iterations}")
+        if self.sweep_iterations is not None and self.sweep_iterations < 1:
+            raise UsageError(f"iterations of the sweep must be at least 1, not {self.sweep_iterations}")
+        if self.sweep_iterations is not None and self.sweep is None:
+            raise UsageError("there is no sweep to have iterations", hint="add --sweep length or --sweep batch")
         if self.warmup < 0:
             raise UsageError(f"warmup must be at least 0, not {self.warmup}")
         if self.batch is not None and self.batch < 1:
@@ -101,6 +107,10 @@ class BenchOptions:
     def batch_of(self, side: Side) -> int:
         """Windows in a call of this side's model-only scope."""
         return side.batch or self.batch or 1
+
+    def sweep_rounds(self) -> int:
+        """How many are timed at each point of the sweep."""
+        return self.sweep_iterations or self.iterations
 
     def sweep_points(self) -> tuple[float, ...]:
         """Where the sweep measures."""

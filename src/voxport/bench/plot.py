@@ -65,7 +65,7 @@ def _subtitle(result: dict[str, Any]) -> str:
     for side in result["sides"]:
         simulated = " (simulated: the CPU's times)" if side["simulated"] else ""
         parts.append(f"{side['label']} = {side['side']}{simulated}")
-    iterations = result["conditions"]["iterations"]
+    iterations = result["sweep"]["iterations"]
     random = ", random weights" if any(side["model"]["random_weights"] for side in result["sides"]) else ""
     return f"{'; '.join(parts)}. Medians of {iterations}{random}"
 

@@ -40,8 +40,8 @@ def run_sweep(
     `forced` tokens a window, or (None) what the first side says there.
 
     Returns:
-        ``by``, ``unit``, ``points`` (each with ``x`` and, by side's label and scope, median seconds of a call and the
-        interval) and ``growth`` (by side's label and scope the exponent of `exponent`).
+        ``by``, ``unit``, ``iterations`` (at each point), ``points`` (each with ``x`` and, by side's label and scope,
+        median seconds of a call and the interval) and ``growth`` (by side's label and scope, see `exponent`).
     """
     by = options.sweep
     assert by is not None
@@ -58,6 +58,7 @@ def run_sweep(
     return {
         "by": by,
         "unit": "seconds of audio" if by == "length" else "windows in a batch",
+        "iterations": options.sweep_rounds(),
         "points": points,
         "growth": {
             subject.label: {scope: _growth(points, subject.label, scope) for scope in ("model", "end_to_end")}
@@ -99,8 +100,9 @@ def _measure(works: Sequence[Work], subjects: Sequence[Subject], options: BenchO
     if not any(work.counts for work in works):
         agree(works)
         settle(works)
+    rounds = measure(works, TASKS, options.sweep_rounds(), seed=options.seed)
     found = {}
-    for subject, taken in zip(subjects, measure(works, TASKS, options.iterations, seed=options.seed), strict=True):
+    for subject, taken in zip(subjects, rounds, strict=True):
         scopes: dict[str, Any] = {}
         if "encode" in taken:
             pairs = zip(taken.rounds("encode"), taken.rounds("decode"), strict=True)

@@ -116,6 +116,12 @@ def _add_measuring_options(group: argparse._ArgumentGroup) -> None:
         help="of the sweep: seconds (default: 1 to 60), or windows (1 to 8)",
     )
     group.add_argument(
+        "--sweep_iterations",
+        type=integer_from(1, "--sweep_iterations", highest=100_000),
+        metavar="N",
+        help="timed iterations at each point of the sweep (default: as --iterations)",
+    )
+    group.add_argument(
         "--seed",
         type=integer_from(0, "--seed", highest=2**31),
         default=0,
@@ -169,6 +175,7 @@ def run(arguments: argparse.Namespace) -> int:
         vad=not arguments.no_vad,
         sweep=arguments.sweep,
         points=arguments.points,
+        sweep_iterations=arguments.sweep_iterations,
         profile=None if arguments.profile is None else Path(arguments.profile),
         seed=arguments.seed,
         source=arguments.source,

@@ -56,4 +56,5 @@ def _sweep(measured: Measurements) -> str:
     found = measured.bench["sweep"]
     if found is None:
         return ""
-    return f" --sweep {found['by']} --points {','.join(format(point['x'], 'g') for point in found['points'])}"
+    points = ",".join(format(point["x"], "g") for point in found["points"])
+    return f" --sweep {found['by']} --points {points} --sweep_iterations {found['iterations']}"

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["measure"]
 
+SWEEP_ITERATIONS = 4
+"""Timed at each length: the fewest that have an interval. A report is to be had within the hour on a CPU too."""
+
 
 def measure(
     options: ReportOptions,
@@ -116,6 +119,7 @@ def _speed(
             language=options.language,
             sweep=None if options.points is None else "length",
             points=options.points,
+            sweep_iterations=None if options.points is None else min(options.iterations, SWEEP_ITERATIONS),
             source=options.source,
             offline=options.offline,
         ),
