@@ -59,7 +59,7 @@ def made(folder: Path, clips: list[str], tmp_path_factory: pytest.TempPathFactor
 def test_what_is_in_the_folder(made: Path) -> None:
     files = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
     assert files == {
-        "README.md", "README.zh.md", "report.html", "inference.py", "benchmark.py", "accuracy.py",
+        "README.md", "README.zh.md", "report.html", "inference.py", "benchmark.py", "accuracy.py", "any.toml",
         "results/summary.json", "results/environment.json", "results/verify.json", "results/bench.json",
         "results/score.json", "results/memory.json", "results/files.json",
         *(f"figures/{name}{suffix}.svg" for name in NAMES for suffix in ("", ".zh")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from voxport.cli.progress import Progress
 from voxport.cli.report_check import add_check
 from voxport.cli.report_diff import add_diff
 from voxport.cli.signals import deferred
-from voxport.cli.terminal import write_stdout
-from voxport.errors import UsageError
+from voxport.cli.terminal import note, write_stdout
+from voxport.errors import OutputError, UsageError
 from voxport.formats import json_line
 
 if TYPE_CHECKING:
     import argparse
+
+    from voxport.report import Measurements
 
 __all__ = ["add_parser", "run"]
 
@@ -151,10 +154,14 @@ def run(arguments: argparse.Namespace) -> int:
         measured = measure(options, recordings, progress=terminal_progress(quiet=arguments.quiet), tell=progress.status)
     finally:
         progress.clear()
-    audio = recorded_audio(measured.verify["windows"], recordings) if arguments.embed_audio else ()
-    with deferred():
-        files = make_report(measured, folder, with_figures=not arguments.no_figures, audio=audio)
-        packed = str(pack(folder)) if arguments.zip else None
+    try:
+        audio = recorded_audio(measured.verify["windows"], recordings) if arguments.embed_audio else ()
+        with deferred():
+            files = make_report(measured, folder, with_figures=not arguments.no_figures, audio=audio)
+            packed = str(pack(folder)) if arguments.zip else None
+    except Exception:
+        _keep(measured, folder)
+        raise
     verdict, digest = measured.verify["verdict"], digest_of(folder)
     if arguments.json:
         found = {"folder": str(folder), "files": files, "zip": packed, "sha256": digest, "verdict": verdict}
@@ -164,3 +171,14 @@ def run(arguments: argparse.Namespace) -> int:
         paths = [*(str(folder / name) for name in files), *([packed] if packed else [])]
         write_stdout("\n".join([f"{word} ({verdict['policy']})", *paths, f"sha256 of {SUMS}: {digest}"]) + "\n")
     return 0 if verdict["ok"] else 1
+
+
+def _keep(measured: Measurements, folder: Path) -> None:
+    """What took minutes to measure, where the report of it can't be made; the error is told by whoever raised it."""
+    place = folder.with_name(f"{folder.resolve().name}.measurements")
+    with suppress(OutputError):  # the same disk may be full
+        measured.write(place)
+        note(
+            "kept",
+            f"what was measured is in {place}: voxport.report.Measurements.read and make_report go on from there",
+        )

@@ -30,7 +30,7 @@ def weight_commands(measured: Measurements) -> list[str]:
 
 
 def commands_of(measured: Measurements) -> Commands:
-    """``inference``, ``accuracy`` and ``performance``."""
+    """``inference``, ``accuracy``, ``performance``, and with references ``errors``: one command or several lines."""
     summary, options = measured.summary, measured.summary["options"]
     model = f"--model {shlex.quote(summary['model']['name'])}"
     files = " ".join(shlex.quote(one["file"]) for one in summary["recordings"])
@@ -43,13 +43,17 @@ def commands_of(measured: Measurements) -> Commands:
     else:
         path = shlex.quote(summary["model"]["name"])
         inference = f"python inference.py --model_path {path} --audio {first} --device {device}"
-    return {
+    found = {
         "inference": inference,
         "accuracy": f"voxport verify {model} --candidate {summary['candidate']} --reference {summary['reference']} "
         f"--policy {options['policy']}{spoken} {files}",
         "performance": f"voxport bench {model} --side {summary['candidate']} --against {summary['reference']} "
         f"--warmup {options['warmup']} --iterations {options['iterations']}{_sweep(measured)}{spoken} {files}",
     }
+    if measured.score is not None:
+        score = f"voxport score --manifest {shlex.quote(options['manifest'])} {model}"
+        found["errors"] = "\n".join(f"{score} --side {summary[name]}{spoken}" for name in ("candidate", "reference"))
+    return found
 
 
 def _sweep(measured: Measurements) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from voxport.report.content import content_of
@@ -54,9 +55,11 @@ def _write(measured: Measurements, folder: Path, *, with_figures: bool, audio: S
     scripts = script_files(measured)
     told = {f"logs/{name}": text for name, text in logs(measured, content).items()}
     names = {code: "README.md" if code == "en" else f"README.{code}.md" for code in LANGUAGES}
+    options = measured.summary["options"]
+    policy = {PurePath(options["policy"]).name: text} if (text := options.get("policy_file")) else {}
     pictures = {figure_file(one, code): one.svg for code, found in drawn.items() for one in found}
-    files = [*names.values(), PAGE, *scripts, *results, *pictures, *told]
-    texts = scripts | told | pictures
+    files = [*names.values(), PAGE, *scripts, *policy, *results, *pictures, *told]
+    texts = scripts | policy | told | pictures
     for code, name in names.items():
         texts[name] = markdown(measured, content, code, files, drawn[code])
     texts[PAGE] = page(measured, content, files=files, figures=drawn, audio=audio)

@@ -85,6 +85,7 @@ def measure(
         "reference": str(reference),
         "options": {
             "policy": options.policy,
+            "policy_file": Path(options.policy).read_text(encoding="utf-8") if _is_file(options.policy) else None,
             "warmup": options.warmup,
             "iterations": options.iterations,
             "language": options.language,
@@ -130,6 +131,11 @@ def _speed(
     )
 
 
+def _is_file(policy: str) -> bool:
+    """Whether it is one of somebody's own, which goes with the report."""
+    return policy.endswith(".toml")
+
+
 def _environment() -> dict[str, Any]:
     """What `voxport doctor` finds, without what tells of somebody: paths, models that are here."""
     found = examine().to_dict()
@@ -142,7 +148,7 @@ def _paths(options: ReportOptions, reference: Side, recordings: Sequence[str]) -
     found = [*recordings, str(Path.home() / "x")]
     found += [path for side in (options.candidate, reference) for path in (side.model, side.recipe) if path]
     found += [str(options.manifest)] if options.manifest is not None else []
-    found += [options.policy] if options.policy.endswith(".toml") else []
+    found += [options.policy] if _is_file(options.policy) else []
     return [*found, options.model] if Path(options.model).exists() else found
 
 
