@@ -21,13 +21,17 @@ import numpy as np
 
 from voxport.audio import load_audio
 from voxport.errors import VoxportError
-from voxport.models.hub import fetch_member, find_local, import_random, resolve
+from voxport.models.hub import fetch_member, import_random, resolve, store
 from voxport.models.hub.carriers import JFK_RECORDING
 from voxport.models.hub.progress import terminal_progress
+from voxport.report import Measurements, make_report
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 RANDOM_MEDASR = "medasr-random"
 SIMULATE = "npu:1"
+
+EFFORT = ("--warmup", "1", "--iterations", "5", "--points", "2,10,30")
+"""Less than by default, so that all of it takes minutes on a laptop's CPU."""
 
 PARTS = {
     "jfk-1.wav": (0.0, 2.9, "And so, my fellow Americans,"),
@@ -69,11 +73,21 @@ ALL = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="only these of examples/ (default: all)")
-    wanted = parser.parse_args().folders
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="measure nothing: write the reports that are there again, from their results",
+    )
+    arguments = parser.parse_args()
+    wanted = arguments.folders
     unknown = set(wanted) - {one.folder for one in ALL}
     if unknown:
         parser.error(f"no example {', '.join(sorted(unknown))}; there are {', '.join(one.folder for one in ALL)}")
     try:
+        if arguments.again:
+            for folder in wanted or [one.folder for one in ALL if (EXAMPLES / one.folder).is_dir()]:
+                make_report(Measurements.read(EXAMPLES / folder / "results"), EXAMPLES / folder)
+            return 0
         with tempfile.TemporaryDirectory() as place:
             recordings = cut_recordings(Path(place))
             for one in ALL:
@@ -120,7 +134,7 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
 def fetch_model(name: str) -> None:
     if name != RANDOM_MEDASR:
         resolve(name, progress=terminal_progress())
-    elif find_local(name) is None:
+    elif store.find(name) is None:
         import_random("medasr", name, progress=terminal_progress())
 
 
@@ -137,8 +151,8 @@ def make(one: Example, recordings: list[str]) -> None:
     if one.simulated:
         environment["VOXPORT_SIMULATE"] = SIMULATE
     place = str(Path(recordings[0]).parent)
-    options = [option.format(folder=place) for option in one.options]
-    command = voxport("report", "--model", one.model, "--candidate", one.candidate, *options, *recordings)
+    options = [*EFFORT, *(option.format(folder=place) for option in one.options)]
+    command = voxport("report", "--model", one.model, "--candidate", one.candidate, *options, *recordings, "-q")
     done = subprocess.run(
         [*command, "-o", str(EXAMPLES / one.folder)], env=environment, cwd=EXAMPLES.parent, check=False
     )

@@ -108,6 +108,19 @@ def test_the_first_lines_say_what_must_be_known(made: Path) -> None:
     assert "hardware:" not in english
 
 
+def test_where_the_weights_come_from(made: Path, tmp_path: Path) -> None:
+    measured = Measurements.read(made / "results")
+    assert "voxport models import --random medasr little-medasr" in (made / "README.md").read_text(encoding="utf-8")
+    for changes, line in (
+        ({"random_weights": False}, "voxport models show little-medasr"),
+        ({"sources": {"modelscope": "google/medasr"}}, "modelscope download --model google/medasr --local_dir"),
+    ):
+        model = {**measured.summary["model"], **changes}
+        make_report(replace(measured, summary={**measured.summary, "model": model}), tmp_path, with_figures=False)
+        assert line in (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert line in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def changed(measured: Measurements, **candidate: Any) -> Measurements:
     """As if the candidate had been another."""
     sides = [{**measured.bench["sides"][0], **candidate}, measured.bench["sides"][1]]

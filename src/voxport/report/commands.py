@@ -8,16 +8,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from voxport.report.measurements import Measurements
 
-__all__ = ["Commands", "commands_of", "weight_commands"]
+__all__ = ["Commands", "commands_of", "weight_commands", "weights_from"]
 
 Commands = dict[str, str]
+
+RANDOM = {"lasr_ctc": "medasr"}
+"""Model type -> its name for ``voxport models import --random``."""
+
+
+def weights_from(measured: Measurements) -> str:
+    """Where the weights come from, as a key of the wording: ``weights_hub``, ``weights_random``, ``weights_folder``."""
+    model = measured.summary["model"]
+    if model["sources"]:
+        return "weights_hub"
+    return "weights_random" if model["random_weights"] and model["family"] in RANDOM else "weights_folder"
 
 
 def weight_commands(measured: Measurements) -> list[str]:
     """One for each source that has the model, voxport's own first."""
     model = measured.summary["model"]
     name, sources = model["name"], model["sources"]
-    if not sources:
+    where = weights_from(measured)
+    if where == "weights_random":
+        return [f"voxport models import --random {RANDOM[model['family']]} {shlex.quote(name)}"]
+    if where == "weights_folder":
         return [f"voxport models show {shlex.quote(name)}"]
     found = [f"voxport models pull {name}"]
     if "huggingface" in sources:

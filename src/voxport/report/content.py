@@ -155,7 +155,7 @@ def _environment(measured: Measurements) -> Iterator[Row]:
     packages = {one["name"]: one["version"] for one in environment["packages"]}
     ascend, described = environment["ascend"], side["environment"]
     rows = [
-        ("device", f"{side['device']} ({side['simulated']})" if side["simulated"] else side["device"]),
+        ("device", f"{side['device']} (simulated)" if side["simulated"] else side["device"]),
         ("chip", f"{described.get('chip')} x {described.get('count')}"),
         ("host", f"{environment['processor']['name']}, {environment['processor']['usable_cores']}"),
         ("system", f"{environment['system']['name']}, {environment['system']['machine']}"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from voxport.report.commands import commands_of, weight_commands
+from voxport.report.commands import commands_of, weight_commands, weights_from
 from voxport.report.language import language
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def markdown(
         languages="[en, zh]",
         device_name=f"{content.device.upper()}{chip}",
         weights=weight_commands(measured),
+        weights_from=weights_from(measured),
         commands=commands_of(measured),
         files=files,
         figures={one.name: {"file": figure_file(one, code), "figure": one} for one in figures},

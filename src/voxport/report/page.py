@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from voxport.report.all_languages import AllLanguages
-from voxport.report.commands import commands_of, weight_commands
+from voxport.report.commands import commands_of, weight_commands, weights_from
 from voxport.report.language import LANGUAGES, language
 from voxport.report.word_marks import marked
 
@@ -128,6 +128,7 @@ def page(
         sound=sum(len(one.data) for one in audio),
         spoken=_spoken_language(measured),
         weights=weight_commands(measured),
+        weights_from=weights_from(measured),
         commands=commands_of(measured),
         files=files,
         say=AllLanguages(),
