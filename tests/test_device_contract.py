@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 LONG = 65.0
 """Seconds of the long recording: three windows of Whisper's, four of MedASR's."""
 
-CLIPS = ("jfk", "beckett", "arctic-a0024")
-
 
 @pytest.fixture(scope="module", params=DEVICES)
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
@@ -115,9 +113,9 @@ def test_precision_can_be_chosen_and_chosen_back(device: Device) -> None:
 @pytest.mark.parametrize("timestamps", [False, True])
 def test_whispers_tokens_are_the_cpus(elsewhere: Device, tiny_en: Path, jfk: Path, timestamps: bool) -> None:
     """Single and in a batch whose rows end one after the other."""
-    from whisper_pairs import read
+    from whisper_pairs import parts
 
-    windows = [read(jfk.parent / f"{name}.flac") for name in CLIPS]
+    windows = parts(jfk)
     options = DecodingOptions(language="en", timestamps=timestamps, no_speech_threshold=None)
 
     def tokens(model: Any, windows: list[Audio]) -> list[tuple[int, ...]]:

@@ -110,3 +110,13 @@ def check_random(folder: Path, tokens: int = 24) -> None:
     assert_tokens_equal(pair.ours.decode(encoded, timed), pair.theirs.decode(encoded, timed))
     plain = replace(timed, timestamps=False)
     assert_tokens_equal(pair.ours.decode(encoded, plain), pair.theirs.decode(encoded, plain))
+
+
+def parts(jfk: Path) -> list[Audio]:
+    """The recording whole, and two parts of it between its pauses: rows of a batch that end one after the other."""
+    audio = read(jfk)
+    cuts = [(0.0, audio.duration), (2.9, 7.95), (0.0, 2.9)]
+    return [
+        Audio(audio.samples[round(start * audio.sample_rate) : round(end * audio.sample_rate)], audio.sample_rate)
+        for start, end in cuts
+    ]
