@@ -154,6 +154,7 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--model", "--device", "--dtype", "--language", "--task", "--output_format", "-f", "--output_dir", "-o",
         "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
         "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
+        "--max_line_width", "--max_line_count", "--max_words_per_line", "--highlight_words",
     }  # fmt: skip
 
 
