@@ -94,6 +94,8 @@ class CueMaker:
         breaks = line_breaks(text)
         spanning = self._spanning and bool(found)
         pieces = list(self._pieces(text, breaks, found or [(len(text), segment.start, segment.end)], timed=bool(found)))
+        if spanning and segment.text[:1].isspace():
+            pieces[0] = replace(pieces[0], text=f" {pieces[0].text}")
         for index, piece in enumerate(pieces):
             ends = not spanning and index % (self._options.max_words_per_line or len(pieces)) == 0
             if self._cue and (ends or (found and self._pauses(piece))):
