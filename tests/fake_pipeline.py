@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.devices import get_device
 from voxport.errors import AudioError, ModelNotFoundError, UsageError
-from voxport.types import ModelInfo, Segment, Transcript
+from voxport.types import ModelInfo, Segment, Transcript, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,7 @@ class FakeModel:
         self.dtype = "float32"
         self.float32_modules: tuple[str, ...] = ()
         self.context_seconds = 0.0
+        self.supports = frozenset({"timestamps", "word_timestamps"} if name == "medasr" else {"timestamps"})
 
 
 class FakeTranscription:
@@ -55,7 +56,9 @@ class FakeTranscription:
         self.duration = script.get("duration", 11.0)
         self.warnings = script.get("warnings", [])
         for start, end, words, *more in script.get("segments", []):
-            fields = more[0] if more else {}
+            fields = dict(more[0]) if more else {}
+            if "words" in fields:
+                fields["words"] = tuple(Word(*word) for word in fields["words"])
             segment = Segment(id=len(self._segments), seek=0, start=start, end=end, text=words, **fields)
             self._segments.append(segment)
             self.position = end

@@ -97,7 +97,7 @@ def test_a_file_in_place_of_a_command(capsys: pytest.CaptureFixture[str], tmp_pa
     ("arguments", "error", "hint"),
     [
         (["--modle", "x"], "unknown option '--modle'", "did you mean --model?"),
-        (["-m", "x"], "unknown option '-m'", "did you mean --model?"),
+        (["-m", "x"], "unknown option '-m'", "did you mean --model or --max_line_width or"),
         (["--dtype", "float31"], "--dtype can't be 'float31'", "did you mean float32?"),
         (["--dtype", "int8"], "--dtype can't be 'int8'", "it can be: auto, float32, float16, bfloat16"),
         (["-f", "pdf"], "--output_format can't be 'pdf'", "it can be: txt, srt, vtt, tsv, json, all"),
@@ -154,6 +154,7 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--model", "--device", "--dtype", "--language", "--task", "--output_format", "-f", "--output_dir", "-o",
         "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
         "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
+        "--max_line_width", "--max_line_count", "--max_words_per_line", "--highlight_words",
     }  # fmt: skip
 
 

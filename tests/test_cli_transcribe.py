@@ -183,6 +183,18 @@ def test_split_channels_are_marked(voxport: CommandLine) -> None:
         (["--device", "cpu:7", "a.wav"], "device 'cpu:7' does not exist"),
         (["--language", "klingon", "a.wav"], "unknown language 'klingon'"),
         (["--model", "whisper-huge", "a.wav"], "no model is called 'whisper-huge'"),
+        (["--max_line_width", "42", "a.wav"], "txt has no subtitles for --max_line_width"),
+        (["-f", "json", "--highlight_words", "a.wav"], "json has no subtitles for --highlight_words"),
+        (["-f", "srt", "--max_line_width", "0", "a.wav"], "--max_line_width can't be 0"),
+        (["-f", "srt", "--max_line_count", "x", "a.wav"], "--max_line_count can't be 'x'"),
+        (["-f", "srt", "--max_line_count", "2", "a.wav"], "max_line_count does nothing without max_line_width"),
+        (
+            ["-f", "vtt", "--max_words_per_line", "2", "--max_line_width", "9", "a.wav"],
+            "max_words_per_line and max_line",
+        ),
+        (["-f", "vtt", "--highlight_words", "a.wav"], "whisper-base gives no times of words"),
+        (["-f", "all", "-o", "out", "--max_words_per_line", "3", "a.wav"], "whisper-base gives no times of words"),
+        (["-f", "srt", "--highlight_words", "--format_dictation", "a.wav"], "the words of a formatted report have no"),
     ],
 )
 def test_usage_errors_come_before_any_work(
@@ -196,6 +208,42 @@ def test_usage_errors_come_before_any_work(
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {error}")
     assert "\nhint: " in done.err
+
+
+# Lines of subtitles.
+
+
+def test_subtitle_lines_in_a_stream_and_in_files(voxport: CommandLine) -> None:
+    voxport.record("a.wav", HELLO, [2.0, 4.0, " one two three"])
+    arguments = ["a.wav", "-f", "srt", "--max_line_width", "7", "--max-line-count", "1"]
+    expected = (
+        "1\n00:00:00,000 --> 00:00:01,500\nHello\n\n"
+        "2\n00:00:02,000 --> 00:00:03,091\none two\n\n3\n00:00:03,091 --> 00:00:04,000\nthree\n\n"
+    )
+    assert voxport(*arguments).out == expected
+    voxport(*arguments, "-o", "out")
+    assert voxport.files() == {"a.srt": expected}
+    voxport("a.wav", "-f", "all", "-o", "all", "--max_line_width", "7")
+    files = voxport.files("all")
+    assert files["a.txt"] == "Hello\none two three\n"
+    assert files["a.vtt"].endswith("one two\nthree\n\n")
+
+
+def test_words_are_underlined_where_the_model_gives_their_times(voxport: CommandLine) -> None:
+    words = [[" one", 2.0, 2.5], [" two", 2.5, 3.0]]
+    voxport.record("a.wav", [2.0, 3.0, " one two", {"words": words}])
+    done = voxport("a.wav", "-f", "vtt", "--highlight_words", "--model", "medasr")
+    assert (done.code, done.out) == (
+        0,
+        "WEBVTT\n\n00:02.000 --> 00:02.500\n<u>one</u> two\n\n00:02.500 --> 00:03.000\none <u>two</u>\n\n",
+    )
+
+
+def test_what_was_heard_before_a_failure_is_printed_whole(voxport: CommandLine) -> None:
+    words = [[" one", 2.0, 2.5], [" two", 2.5, 3.0]]
+    voxport.record("a.wav", [2.0, 3.0, " one two", {"words": words}], then="corrupt")
+    done = voxport("a.wav", "-f", "srt", "--max_line_width", "40", "--max_line_count", "2")
+    assert (done.code, done.out) == (1, "1\n00:00:02,000 --> 00:00:03,000\none two\n\n")
 
 
 # One bad file beside good ones.

@@ -12,7 +12,11 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from voxport.subtitles import Cue, CueMaker, SubtitleOptions, display_width
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voxport.errors import VoxportError
     from voxport.types import Segment, Transcript
 
@@ -61,12 +65,23 @@ class SegmentFormatter:
         split: name the channel of each segment: ``[channel 0] `` in txt and srt, ``<v Channel 0>`` in vtt, a column in
             tsv.
         file: tsv only: a first column with this name, for several recordings in one stream.
+        subtitles: srt and vtt only: how segments become cues and lines; None = each is a cue of one line.
     """
 
-    def __init__(self, output_format: str, *, split: bool = False, file: str | None = None) -> None:
+    def __init__(
+        self,
+        output_format: str,
+        *,
+        split: bool = False,
+        file: str | None = None,
+        subtitles: SubtitleOptions | None = None,
+    ) -> None:
         if output_format not in TEXT_FORMATS:
             raise ValueError(f"not a text format: {output_format!r}")
         self._make = {"txt": self._txt, "srt": self._srt, "vtt": self._vtt, "tsv": self._tsv}[output_format]
+        self._cues: CueMaker | None = None
+        if subtitles not in (None, SubtitleOptions()) and output_format in SUBTITLE_FORMATS:
+            self._cues = CueMaker(subtitles, spanning=not split)
         self._format = output_format
         self._split = split
         self._file = file
@@ -84,21 +99,36 @@ class SegmentFormatter:
         return ""
 
     def segment(self, segment: Segment) -> str:
-        """The segment with its line breaks, or ``""`` if it has no text."""
+        """The segment with its line breaks, or ``""`` if it has no text.
+
+        With `SubtitleOptions` it is the cues that are complete; words of the last one may come with the next segment.
+
+        Raises:
+            UsageError: the options need words with times, and the segment has none.
+        """
         if self._format == "txt" and not self._split and segment.formatted_text is not None:
             return self._report(segment.formatted_text)
         line = line_of(segment)
         if not line:
             return ""
-        self._number += 1
-        start = max(round(segment.start * 1000), self._earliest)
-        end = max(round(segment.end * 1000), start + 1)
-        self._earliest = start
-        return self._make(line, start, end, segment.channel if self._split else None)
+        channel = segment.channel if self._split else None
+        if self._cues is None:
+            return self._cue(Cue(segment.start, segment.end, line), channel)
+        label_width = display_width(_bracketed(channel)) if self._format == "srt" else 0
+        return "".join(self._cue(cue, channel) for cue in self._cues.add(segment, line, label_width=label_width))
 
     def footer(self) -> str:
         """What stands below the last segment."""
+        if self._cues is not None:
+            return "".join(self._cue(cue, None) for cue in self._cues.close())
         return "\n" if self._in_report else ""
+
+    def _cue(self, cue: Cue, channel: int | None) -> str:
+        self._number += 1
+        start = max(round(cue.start * 1000), self._earliest)
+        end = max(round(cue.end * 1000), start + 1)
+        self._earliest = start
+        return self._make(cue, start, end, channel)
 
     def _report(self, text: str) -> str:
         """A part of a report, which has lines and paragraphs of its own."""
@@ -108,20 +138,19 @@ class SegmentFormatter:
         self._in_report = self._in_report or bool(text)
         return text
 
-    def _txt(self, line: str, start: int, end: int, channel: int | None) -> str:
-        return f"{_bracketed(channel)}{line}\n"
+    def _txt(self, cue: Cue, start: int, end: int, channel: int | None) -> str:
+        return f"{_bracketed(channel)}{cue.text}\n"
 
-    def _srt(self, line: str, start: int, end: int, channel: int | None) -> str:
+    def _srt(self, cue: Cue, start: int, end: int, channel: int | None) -> str:
         times = " --> ".join(timestamp(time, decimal_marker=",", always_hours=True) for time in (start, end))
-        return f"{self._number}\n{times}\n{_bracketed(channel)}{line.replace('-->', '->')}\n\n"
+        return f"{self._number}\n{times}\n{_bracketed(channel)}{_marked(cue, _without_arrows)}\n\n"
 
-    def _vtt(self, line: str, start: int, end: int, channel: int | None) -> str:
-        escaped = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    def _vtt(self, cue: Cue, start: int, end: int, channel: int | None) -> str:
         voice = "" if channel is None else f"<v Channel {channel}>"
-        return f"{timestamp(start)} --> {timestamp(end)}\n{voice}{escaped}\n\n"
+        return f"{timestamp(start)} --> {timestamp(end)}\n{voice}{_marked(cue, _escaped)}\n\n"
 
-    def _tsv(self, line: str, start: int, end: int, channel: int | None) -> str:
-        columns = [str(start), str(end), line]
+    def _tsv(self, cue: Cue, start: int, end: int, channel: int | None) -> str:
+        columns = [str(start), str(end), cue.text]
         if self._split:
             columns.insert(2, "" if channel is None else str(channel))
         if self._file is not None:
@@ -129,11 +158,20 @@ class SegmentFormatter:
         return "\t".join(columns) + "\n"
 
 
-def render(transcript: Transcript, output_format: str) -> str:
-    """A whole file in one of `FORMATS`; without speech it is an empty but valid one."""
+def render(transcript: Transcript, output_format: str, *, subtitles: SubtitleOptions | None = None) -> str:
+    """A whole file in one of `FORMATS`; without speech it is an empty but valid one.
+
+    Args:
+        transcript: the recording's.
+        output_format: one of `FORMATS`.
+        subtitles: srt and vtt only: how segments become cues and lines; None = each is a cue of one line.
+
+    Raises:
+        UsageError: the options need words with times, and a segment has none.
+    """
     if output_format == "json":
         return json_line(transcript.to_dict())
-    formatter = SegmentFormatter(output_format, split=transcript.channel == "split")
+    formatter = SegmentFormatter(output_format, split=transcript.channel == "split", subtitles=subtitles)
     body = "".join(formatter.segment(segment) for segment in transcript.segments)
     return formatter.header() + body + formatter.footer()
 
@@ -154,6 +192,22 @@ def failure_object(file: str, error: VoxportError, partial: Transcript | None = 
 
     done = {} if partial is None else partial.to_dict()
     return {"schema": SCHEMA_VERSION, **done, "file": file, "error": error.to_dict()}
+
+
+def _marked(cue: Cue, clean: Callable[[str], str]) -> str:
+    """The cue's text, cleaned, with its underlined word in tags."""
+    if cue.underlined is None:
+        return clean(cue.text)
+    start, end = cue.underlined
+    return f"{clean(cue.text[:start])}<u>{clean(cue.text[start:end])}</u>{clean(cue.text[end:])}"
+
+
+def _without_arrows(text: str) -> str:
+    return text.replace("-->", "->")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _bracketed(channel: int | None) -> str:

@@ -129,6 +129,7 @@ class CommandParser(argparse.ArgumentParser):
         name = argument.partition("=")[0]
         known = [option for option in self._option_string_actions if option.startswith("--")]
         alike = [option for option in known if re.fullmatch(r"-[a-z]", name) and option.startswith(f"-{name}")]
+        alike.sort(key=len)
         hint = f"did you mean {' or '.join(alike)}?" if alike else nearest(name, known)
         hint = hint or f"`{self.prog} --help` lists the options"
         raise UsageError(f"unknown option {name!r}", hint=hint)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voxport.errors import VoxportError
+    from voxport.subtitles import SubtitleOptions
     from voxport.types import Segment, Transcript
 
 __all__ = ["JSONLines", "ResultFiles", "Results", "TextStream"]
@@ -45,10 +46,11 @@ class TextStream:
     file in the first column.
     """
 
-    def __init__(self, names: Sequence[str], output_format: str, *, split: bool) -> None:
+    def __init__(self, names: Sequence[str], output_format: str, *, split: bool, subtitles: SubtitleOptions) -> None:
         self._names = names
         self._format = output_format
         self._split = split
+        self._subtitles = subtitles
         self._formatter: SegmentFormatter | None = None
         self._wrote_header = False
         self._break_due = False
@@ -57,7 +59,7 @@ class TextStream:
     def begin(self, index: int) -> None:
         several = len(self._names) > 1
         file = self._names[index] if several and self._format == "tsv" else None
-        self._formatter = SegmentFormatter(self._format, split=self._split, file=file)
+        self._formatter = SegmentFormatter(self._format, split=self._split, file=file, subtitles=self._subtitles)
         self._break_due = self._format == "txt" and self._wrote_text
         if not self._wrote_header:
             write_stdout(self._formatter.header())
@@ -109,8 +111,11 @@ class JSONLines:
 class ResultFiles:
     """One file for each recording and format. What was done of an interrupted one goes to ``NAME.partial.FORMAT``."""
 
-    def __init__(self, names: Sequence[str], folder: Path, formats: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], folder: Path, formats: Sequence[str], *, subtitles: SubtitleOptions
+    ) -> None:
         self._folder = folder
+        self._subtitles = subtitles
         self._formats = formats
         self._stems = output_stems(names, taken=_inputs_in_the_way(names, folder, formats))
 
@@ -135,7 +140,7 @@ class ResultFiles:
         paths = []
         for output_format in self._formats:
             path = self._folder / f"{stem}.{output_format}"
-            write_atomically(path, render(transcript, output_format))
+            write_atomically(path, render(transcript, output_format, subtitles=self._subtitles))
             paths.append(path)
         return paths
 

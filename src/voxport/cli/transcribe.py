@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from voxport.cli.progress import Progress
 from voxport.cli.results import JSONLines, ResultFiles, Results, TextStream
 from voxport.cli.signals import EXIT_INTERRUPTED
 from voxport.devices import DTYPES, PRECISIONS
-from voxport.errors import UsageError
+from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.formats import FORMATS, SUBTITLE_FORMATS
+from voxport.subtitles import WORDS_HINT, SubtitleOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +36,7 @@ EPILOG = """\
 examples:
   voxport transcribe talk.mp3                          the words
   voxport transcribe -f srt talk.mp3 > talk.srt        subtitles
+  voxport transcribe -f srt --max_line_width 42 --max_line_count 2 talk.mp3 > talk.srt
   voxport transcribe -f all -o out/ recordings/ b.wav  files in every format: out/NAME.txt, ...
   voxport transcribe --json *.wav | jq -r .text        one JSON object a line for each input
   voxport transcribe --language de --task translate rede.ogg
@@ -63,6 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help='file, folder (searched at any depth), "quoted/*.glob", or - for stdin',
     )
     _add_output_options(parser.add_argument_group("what comes out"))
+    _add_subtitle_options(parser.add_argument_group("how subtitles (srt, vtt) are cut"))
     _add_recognition_options(parser.add_argument_group("how it is heard"))
     _add_machine_options(parser.add_argument_group("model and machine"))
     general = parser.add_argument_group("general")
@@ -88,6 +92,32 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
         "--format_dictation",
         action="store_true",
         help="MedASR: {period}, {new paragraph}, [FINDINGS] and the like become a formatted report",
+    )
+
+
+def _add_subtitle_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--max_line_width",
+        type=integer_from(1, "--max_line_width"),
+        metavar="N",
+        help="columns of a line; Chinese and Japanese characters take two (default: no limit)",
+    )
+    group.add_argument(
+        "--max_line_count",
+        type=integer_from(1, "--max_line_count"),
+        metavar="N",
+        help="lines shown together, with --max_line_width (default: no limit)",
+    )
+    group.add_argument(
+        "--max_words_per_line",
+        type=integer_from(1, "--max_words_per_line"),
+        metavar="N",
+        help="words shown together, instead of --max_line_width; needs words with times",
+    )
+    group.add_argument(
+        "--highlight_words",
+        action="store_true",
+        help="underline each word while it is said; needs words with times",
     )
 
 
@@ -163,6 +193,7 @@ def _channels(text: str) -> str | int:
 def run(arguments: argparse.Namespace) -> int:
     """Transcribe; returns the exit code. What can be checked is checked before a model, and torch, is loaded."""
     _check_destination(arguments)
+    subtitles = _subtitles(arguments)
 
     from voxport.devices import get_devices
     from voxport.pipeline import PipelineOptions
@@ -180,9 +211,9 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job(
         recordings=recordings,
         options=options,
-        results=_destinations(arguments, recordings),
+        results=_destinations(arguments, recordings, subtitles),
         progress=Progress(enabled=not arguments.quiet),
-        load=lambda: _load(arguments),
+        load=lambda: _with_words(_load(arguments), subtitles),
         quiet=arguments.quiet,
     )
     code = job.work()
@@ -225,18 +256,47 @@ def _check_destination(arguments: argparse.Namespace) -> None:
         )
 
 
-def _destinations(arguments: argparse.Namespace, recordings: Sequence[Recording]) -> list[Results]:
+def _subtitles(arguments: argparse.Namespace) -> SubtitleOptions:
+    """How subtitles are cut; refused where there are none, or where words have no times to cut by."""
+    options = SubtitleOptions(
+        max_line_width=arguments.max_line_width,
+        max_line_count=arguments.max_line_count,
+        max_words_per_line=arguments.max_words_per_line,
+        highlight_words=arguments.highlight_words,
+    )
+    chosen = arguments.output_format or "txt"
+    if options != SubtitleOptions() and chosen not in (*SUBTITLE_FORMATS, "all"):
+        named = [f"--{field.name}" for field in fields(options) if getattr(options, field.name)]
+        raise UsageError(f"{chosen} has no subtitles for {named[0]}", hint="choose -f srt, vtt or all")
+    if options.needs_words and arguments.format_dictation:
+        hint = "leave one out; --max_line_width breaks the lines of a report too"
+        raise UsageError("the words of a formatted report have no times to cut subtitles by", hint=hint)
+    return options
+
+
+def _with_words(models: list[ASRModel], subtitles: SubtitleOptions) -> list[ASRModel]:
+    if subtitles.needs_words and "word_timestamps" not in models[0].supports:
+        raise UnsupportedOptionError(
+            f"{models[0].name} gives no times of words for --max_words_per_line and --highlight_words", hint=WORDS_HINT
+        )
+    return models
+
+
+def _destinations(
+    arguments: argparse.Namespace, recordings: Sequence[Recording], subtitles: SubtitleOptions
+) -> list[Results]:
     """Where results go, by the options; the order is that in which they are written."""
     names = [recording.name for recording in recordings]
     chosen = arguments.output_format or "txt"
+    formats = FORMATS if chosen == "all" else [chosen]
     results: list[Results] = []
     if arguments.output_dir is not None:
-        results.append(ResultFiles(names, Path(arguments.output_dir), FORMATS if chosen == "all" else [chosen]))
+        results.append(ResultFiles(names, Path(arguments.output_dir), formats, subtitles=subtitles))
     elif chosen in SUBTITLE_FORMATS and len(names) > 1:
         hint = "write a file for each with -o DIR"
         raise UsageError(f"{len(names)} inputs don't go into one {chosen} stream", hint=hint)
     elif chosen != "json" and not arguments.json:
-        results.append(TextStream(names, chosen, split=arguments.channels == "split"))
+        results.append(TextStream(names, chosen, split=arguments.channels == "split", subtitles=subtitles))
     if arguments.json or (chosen == "json" and arguments.output_dir is None):
         results.append(JSONLines(names))
     return results
