@@ -58,7 +58,7 @@ test: $(VENV)/.installed-test $(VENV)/.browser  ## Run the tests that fit CI
 
 test-full: $(VENV)/.installed-test $(VENV)/.browser  ## Run all tests
 	$(BIN)/python scripts/fetch_test_data.py
-	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
+	VOXPORT_TEST_REQUIRE_MODELS=1 $(BIN)/python -m pytest -q --hypothesis-profile=default $(SIDE_BY_SIDE)
 
 test-oldest:  ## All that `make test` runs, with the oldest torch supported (its CUDA build may come: gigabytes)
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt

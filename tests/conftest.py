@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 # huggingface_hub reads it when it is imported, and asks the hub for the list of what to report if it is not set.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+# What fits CI finds the same each time; `make test-full` searches at random.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEAD_PROXY_PORT = 9  # "discard": nothing answers there

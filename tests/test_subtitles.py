@@ -304,6 +304,7 @@ def test_piece_by_piece_is_the_same_as_at_once(
 
 @settings(deadline=None)
 @given(OPTIONS, st.lists(timed_segments(), max_size=5))
+@example(SubtitleOptions(max_line_width=1), [spoken((" <", 0.0, 0.0), (" \xa0", 0.0, 0.0), (" <<", 0.0, 0.0))])
 def test_no_text_is_lost_or_doubled(options: SubtitleOptions, segments: list[Segment]) -> None:
     segments = [one for one in segments if line_of(one)]
     found = cues(options, *segments)

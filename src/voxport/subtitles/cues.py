@@ -135,6 +135,8 @@ class CueMaker:
 
     def _place(self, piece: _Piece, label_width: int) -> Iterator[Cue]:
         """Put a piece into the cue under way: on its line, on the next one, or into another cue, which it begins."""
+        if not piece.text.strip():  # between words there may be several kinds of space, and a break between them
+            return
         self._last = piece.start
         width = self._options.max_line_width
         columns = display_width(piece.text)
