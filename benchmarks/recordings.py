@@ -18,6 +18,7 @@ PAUSE_SECONDS = 0.8
 PAUSES = (0.3, 1.0)
 """Shortest and longest pause between the clips of `write_long`, seconds."""
 SAMPLE_RATE = 16_000
+SCORINGS = ("digits", "unaccented")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Recording:
         text: reference, "" for non-speech.
         language: code, "" for non-speech.
         kind: e.g. "real", "longform", "nonspeech".
-        group: "medical", "digits", or "".
+        group: "medical", a way of scoring ("digits", "unaccented"), or "".
         seconds: length.
     """
 
@@ -53,7 +54,7 @@ def read_manifest(path: Path) -> list[Recording]:
     domain``; paths are relative to the manifest's folder.
 
     Raises:
-        SystemExit: there is no such file.
+        SystemExit: there is no such file, or it asks for an unknown way of scoring.
     """
     if not path.exists():
         raise SystemExit(f"no manifest at {path}: pass --manifest FILE")
@@ -62,14 +63,16 @@ def read_manifest(path: Path) -> list[Recording]:
         if not line.strip():
             continue
         entry = json.loads(line)
-        group = "digits" if entry.get("scoring") == "digits" else entry.get("domain") or ""
+        if entry.get("scoring") not in (None, *SCORINGS):
+            raise SystemExit(f"{path}: unknown scoring {entry['scoring']!r}; known: {', '.join(SCORINGS)}")
+        group = entry.get("scoring") or entry.get("domain") or ""
         file = (path.parent / entry["file"]).resolve()
         seconds = float(entry.get("seconds") or 0.0)
         recordings.append(Recording(file.stem, file, entry["text"], entry["lang"], entry["kind"], group, seconds))
     return recordings
 
 
-def join(recordings: list[Recording], output: Path) -> Recording:
+def join(recordings: list[Recording], output: Path, kind: str = "longform-joined") -> Recording:
     """One recording of all given, `PAUSE_SECONDS` of silence between them, as 16-bit FLAC at 16 kHz.
 
     Raises:
@@ -85,7 +88,7 @@ def join(recordings: list[Recording], output: Path) -> Recording:
     soundfile.write(output, joined, SAMPLE_RATE, subtype="PCM_16")
     text = " ".join(recording.text for recording in recordings)
     language = recordings[0].language
-    return Recording(output.stem, output, text, language, "longform-joined", "", len(joined) / SAMPLE_RATE)
+    return Recording(output.stem, output, text, language, kind, "", len(joined) / SAMPLE_RATE)
 
 
 def playlist(recordings: Sequence[Recording], seed: int) -> Iterator[tuple[Recording, float]]:

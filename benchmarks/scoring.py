@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,15 @@ def symbols(text: str, language: str, group: str, normalizer: Normalizer) -> str
     if kind == "digits":
         return " ".join(digits(text))
     normalized = normalizer(text, language)
+    if group == "unaccented":
+        normalized = unaccented(normalized)
     return " ".join(normalized.replace(" ", "")) if kind == "characters" else " ".join(normalized.split())
+
+
+def unaccented(text: str) -> str:
+    """The text without accents, for references that leave them out now and then: "contraseña" and "contrasena"."""
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def digits(text: str) -> list[str]:

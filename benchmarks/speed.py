@@ -1,10 +1,11 @@
-"""How fast voxport is beside faster-whisper, openai-whisper and transformers: same weights, same clips, greedy.
+"""How fast voxport is beside faster-whisper, openai-whisper and transformers: same weights, clips and settings.
 
     python benchmarks/speed.py
+    python benchmarks/speed.py --tables beam-window,beam --name speed-beam
 
 Two tables for each Whisper: one window (the bare model), and the defaults (voice activity detection, timestamps) on
-short clips and on long recordings. One for MedASR: a window, beside transformers (medasr_speed.py). Exit status 1 if a
-required ratio is missed. See benchmarks/README.md.
+short clips and on long recordings; both greedy and with five beams. One for MedASR: a window, beside transformers
+(medasr_speed.py). Exit status 1 if a required ratio is missed. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -41,9 +42,23 @@ DEFAULTS = (
     Setting("faster-whisper int8", "faster_whisper", "default", "int8"),
     Setting("faster-whisper int8 batched", "faster_whisper", "batched", "int8"),
 )
+BEAM_WINDOW = (
+    Setting(OURS, "voxport", "window", decoding="beam"),
+    Setting("faster-whisper float32", "faster_whisper", "window", decoding="beam"),
+    Setting("voxport float32, greedy", "voxport", "window"),
+    Setting("faster-whisper float32, greedy", "faster_whisper", "window"),
+)
+BEAM_DEFAULTS = (
+    Setting(OURS, "voxport", "default", decoding="beam"),
+    Setting("faster-whisper float32", "faster_whisper", "default", decoding="beam"),
+    Setting("faster-whisper int8", "faster_whisper", "default", "int8", decoding="beam"),
+)
+WHISPER_TABLES = {"window": WINDOW, "default": DEFAULTS, "beam-window": BEAM_WINDOW, "beam": BEAM_DEFAULTS}
 REQUIRED: dict[str, dict[str, float]] = {
     "window": {"faster-whisper float32": 1.2, "openai-whisper float32": 1.5},
     "default": {"faster-whisper int8": 1.0},
+    "beam-window": {"faster-whisper float32": 1.0},
+    "beam": {"faster-whisper float32": 1.0},
 }
 """Table -> column -> how many times as long it must take."""
 CONDITIONS = {
@@ -56,10 +71,22 @@ CONDITIONS = {
         "on previous text; defaults otherwise. faster-whisper with vad_filter=True; batched: its "
         "BatchedInferencePipeline, batch 8 (no timestamps within a window), for information."
     ),
+    "beam-window": (
+        "One window of at most 30 s from samples in memory: features, encoder, decoder. Five beams, patience 1, no "
+        "voice activity detection, no timestamps, no no-speech rule, no fallback. The greedy columns show what the "
+        "beams cost each side; they are for information."
+    ),
+    "beam": (
+        "From the file to text: decoding, voice activity detection, timestamps; five beams, patience 1, best of 5 "
+        "samples at temperatures up to 1.0 where the compression ratio is above 2.4 or the average log probability "
+        "below -1, no-speech threshold 0.6, no conditioning on previous text. faster-whisper with vad_filter=True; "
+        "int8 for information."
+    ),
 }
 SHORTEST, LONGEST = 2.0, 30.0
 MEDASR = "medasr"
 TABLES = ("window", "default", MEDASR)
+"""Those of a run without ``--tables``."""
 
 
 @dataclass
@@ -102,7 +129,10 @@ def parse() -> argparse.Namespace:
     add_environment_options(parser)
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
     parser.add_argument("--engines", default=",".join(NAMES), help="comma-separated, of " + ", ".join(NAMES))
-    parser.add_argument("--tables", default=",".join(TABLES), help="comma-separated, of " + ", ".join(TABLES))
+    known = (*WHISPER_TABLES, MEDASR)
+    parser.add_argument(
+        "--tables", default=",".join(TABLES), help=f"comma-separated, of {', '.join(known)} (default: %(default)s)"
+    )
     parser.add_argument(
         "--medasr", type=Path, metavar="FOLDER", help="of model type lasr_ctc (default: random weights, true shape)"
     )
@@ -116,9 +146,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
     arguments = parser.parse_args()
     arguments.tables = arguments.tables.split(",")
-    unknown = sorted(set(arguments.tables) - set(TABLES))
+    unknown = sorted(set(arguments.tables) - set(known))
     if unknown:
-        parser.error(f"unknown table {unknown[0]!r}; known: {', '.join(TABLES)}")
+        parser.error(f"unknown table {unknown[0]!r}; known: {', '.join(known)}")
     return arguments
 
 
@@ -175,12 +205,13 @@ def measure(arguments: argparse.Namespace, pythons: dict[str, Path], engines: se
     long = [recording for recording in recordings if recording.kind == "longform"]
     tables: list[Table] = []
     joined = join([*joinable(recordings), *long], folder / "joined.flac")
-    sets = {"window": [("short clips", short)], "default": [("short clips", short)]}
+    sets = {kind: [("short clips", short)] for kind in WHISPER_TABLES}
     if arguments.long_rounds:
-        sets["default"] += [(recording.name, [recording]) for recording in (*long, joined)]
+        for kind in ("default", "beam"):
+            sets[kind] += [(recording.name, [recording]) for recording in (*long, joined)]
     normalizer = Normalizer(pythons["openai_whisper"])
     for weights in gather(arguments, pythons, engines):
-        for kind, settings in (("window", WINDOW), ("default", DEFAULTS)):
+        for kind, settings in WHISPER_TABLES.items():
             if kind not in arguments.tables:
                 continue
             chosen = [s for s in settings if s.engine in engines and (bfloat16 or s.dtype != "bfloat16")]

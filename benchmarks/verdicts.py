@@ -14,6 +14,8 @@ RELATIVE_MARGIN = 0.02
 ERROR_MARGIN = 3
 LEAST_UNITS = 100
 NONSPEECH = "nonspeech"
+REPEATING = frozenset({"real+noise", "real+band", "longform", "longform-joined", "telephone-joined"})
+"""Kinds that say again what recordings of other kinds say: left out of a sum over rows."""
 
 
 @dataclass
@@ -22,17 +24,19 @@ class Row:
 
     Attributes:
         name: e.g. "real en medical".
+        kind: of its recordings.
         unit: "words", "characters" or "digits"; "emitted words" for non-speech.
         recordings: how many.
         scores: column -> errors over all recordings of the row.
         best: the best column that counts, or None.
         required: whether the verdict counts (at least `LEAST_UNITS` in the reference, or non-speech).
         ok: ours is good enough; None where there is nothing to compare.
-        differing: recordings whose normalised texts differ between ours and the best, with every difference; filled
-            for rows that fall short.
+        differing: recordings whose normalised texts differ between ours and the best, with every difference; for
+            non-speech, those of which ours says anything.
     """
 
     name: str
+    kind: str
     unit: str
     recordings: int
     scores: dict[str, Score]
@@ -73,11 +77,22 @@ def judge(recordings: list[Recording], texts: Texts, ours: str, counting: list[s
             units[column][recording.name] = symbols(text, recording.language, recording.group, normalizer)
             total += score(references[recording.name], units[column][recording.name])
         scores[column] = total
-    row = Row(first.row, "emitted words" if silent else unit(first.language, first.group), len(recordings), scores)
+    counted = "emitted words" if silent else unit(first.language, first.group)
+    row = Row(first.row, first.kind, counted, len(recordings), scores)
     _verdict(row, ours, counting, silent)
-    if row.ok is False and not silent and row.best is not None:
+    if silent and ours in texts:
+        spoken = {recording.name: texts[ours][recording.name] for recording in recordings}
+        row.differing = {name: {"ours": [said], "best": []} for name, said in spoken.items() if emitted_words(said)}
+    elif ours in texts and row.best is not None:
         row.differing = _differing(references, units[ours], units[row.best])
     return row
+
+
+def total(rows: list[Row]) -> dict[str, Score]:
+    """Column -> errors over all rows of speech that no other row repeats, whatever their units."""
+    chosen = [row for row in rows if row.kind not in REPEATING and row.kind != NONSPEECH]
+    columns = chosen[0].scores if chosen else {}
+    return {column: sum((row.scores[column] for row in chosen), Score()) for column in columns}
 
 
 def _verdict(row: Row, ours: str, counting: list[str], silent: bool) -> None:

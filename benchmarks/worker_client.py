@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ENGINES = Path(__file__).resolve().parent / "engines"
+sys.path.append(str(ENGINES))
+from protocol import BEAM, SEED  # noqa: E402 - the workers' own module, found there
+
+__all__ = ["BEAM", "ENGINES", "NAMES", "SEED", "EngineError", "Setting", "Worker"]
+__all__ += ["add_environment_options", "interpreters", "thread_environment", "told"]
 NAMES = ("voxport", "faster_whisper", "openai_whisper", "transformers")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -45,6 +50,7 @@ class Setting:
         mode: of engines/protocol.py.
         dtype: as the engine spells it.
         counts: True where the requirement compares with it, False for information.
+        decoding: of engines/protocol.py.
     """
 
     label: str
@@ -52,6 +58,7 @@ class Setting:
     mode: str
     dtype: str = "float32"
     counts: bool = True
+    decoding: str = "greedy"
 
 
 def add_environment_options(parser: argparse.ArgumentParser) -> None:
@@ -150,8 +157,13 @@ class Worker:
         return answer
 
     def run(self, file: Path, language: str) -> dict[str, Any]:
-        """One recording to text, in the setting's mode."""
-        return self.request(op="run", file=str(file), language=language, mode=self.setting.mode)
+        """One recording to text, in the setting's mode and decoding."""
+        setting = self.setting
+        return self.request(op="run", file=str(file), language=language, mode=setting.mode, decoding=setting.decoding)
+
+    def watch(self, file: Path, language: str) -> dict[str, Any]:
+        """One file at the defaults: its segments as they came, and the memory meanwhile."""
+        return self.request(op="watch", file=str(file), language=language, decoding=self.setting.decoding)
 
     def logits(self, file: Path, output: Path) -> None:
         """Write the logits of one recording, as one window, to `output` (.npy)."""

@@ -8,6 +8,7 @@ Environment:
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import os
 import socket
@@ -118,6 +119,21 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no unreachable host: fake servers have all the time they need."""
     monkeypatch.setattr("voxport.models.hub.sources.reachability.HEAD_START", 30.0)
     monkeypatch.setattr("voxport.models.hub.sources.reachability.TIME_LIMIT", 60.0)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a module of benchmarks/ as its scripts do."""
+    benchmarks = REPOSITORY / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    monkeypatch.syspath_prepend(str(benchmarks / "engines"))
+
+    def load_module(name: str) -> Any:
+        if name in ("scoring", "verdicts"):
+            pytest.importorskip("jiwer", reason="jiwer is in the dependency group `benchmark`")
+        return importlib.import_module(name)
+
+    return load_module
 
 
 @pytest.fixture(scope="session")

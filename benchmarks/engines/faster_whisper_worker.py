@@ -1,13 +1,14 @@
-"""faster-whisper as a worker: greedy, one temperature, nothing conditioned on earlier text, its defaults otherwise."""
+"""faster-whisper as a worker: nothing conditioned on earlier text, its defaults otherwise."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from protocol import Engine, main
+from protocol import BEAM, SEED, Engine, main
 
-GREEDY: dict[str, Any] = {"beam_size": 1, "temperature": 0.0, "condition_on_previous_text": False}
+GREEDY: dict[str, Any] = {"beam_size": 1, "temperature": 0.0}
+NAMES = {"logprob_threshold": "log_prob_threshold"}
 ONE_WINDOW: dict[str, Any] = {
     "without_timestamps": True,
     "vad_filter": False,
@@ -18,6 +19,16 @@ ONE_WINDOW: dict[str, Any] = {
 BATCH_SIZE = 8
 
 
+def options(decoding: str, mode: str) -> dict[str, Any]:
+    """Arguments of its ``transcribe``."""
+    chosen = GREEDY if decoding == "greedy" else {NAMES.get(name, name): value for name, value in BEAM.items()}
+    if mode == "window":
+        chosen = chosen | ONE_WINDOW | {"temperature": 0.0}
+    elif mode != "batched":
+        chosen = chosen | {"vad_filter": mode in ("vad", "default")}
+    return chosen | {"condition_on_previous_text": False}
+
+
 class FasterWhisper(Engine):
     """Modes: ``text`` = no voice activity detection (its default); ``vad`` = vad_filter; ``batched`` = its
     BatchedInferencePipeline with its defaults (VAD, no timestamps inside a window, batch 8)."""
@@ -26,8 +37,11 @@ class FasterWhisper(Engine):
     modes = ("text", "vad", "batched", "window", "default")
 
     def load(self, model: str, dtype: str, threads: int) -> None:
+        import ctranslate2
         from faster_whisper import WhisperModel
 
+        # A thread's generator takes the seed when it is first used, so this can't be done anew for every recording.
+        ctranslate2.set_random_seed(SEED)
         self._threads = threads
         self._model = WhisperModel(model, device="cpu", compute_type=dtype, cpu_threads=threads, local_files_only=True)
         self._batched: Any = None
@@ -38,16 +52,16 @@ class FasterWhisper(Engine):
     def threads(self) -> int:
         return self._threads  # CTranslate2 does not tell; the CPU seconds of each run show it
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
+        chosen = options(decoding, mode)
         if mode == "batched":
             if self._batched is None:
                 from faster_whisper import BatchedInferencePipeline
 
                 self._batched = BatchedInferencePipeline(model=self._model)
-            segments, _ = self._batched.transcribe(audio, language=language, batch_size=BATCH_SIZE, **GREEDY)
+            segments, _ = self._batched.transcribe(audio, language=language, batch_size=BATCH_SIZE, **chosen)
         else:
-            options = ONE_WINDOW if mode == "window" else {"vad_filter": mode in ("vad", "default")}
-            segments, _ = self._model.transcribe(audio, language=language, **GREEDY, **options)
+            segments, _ = self._model.transcribe(audio, language=language, **chosen)
         return "".join(segment.text for segment in segments)
 
 

@@ -1,11 +1,11 @@
-"""openai-whisper as a worker: greedy, one temperature, nothing conditioned on earlier text, its defaults otherwise."""
+"""openai-whisper as a worker: nothing conditioned on earlier text, its defaults otherwise."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from protocol import Engine, main
+from protocol import BEAM, SEED, Engine, main
 
 
 class OpenAIWhisper(Engine):
@@ -29,20 +29,25 @@ class OpenAIWhisper(Engine):
 
         return torch.get_num_threads()
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
+        import torch
+
         whisper = self._whisper
+        torch.manual_seed(SEED)
         if mode == "window":
             mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(audio), self._model.dims.n_mels)
-            options = whisper.DecodingOptions(language=language, without_timestamps=True, fp16=False)
+            beams = BEAM["beam_size"] if decoding == "beam" else None
+            options = whisper.DecodingOptions(language=language, without_timestamps=True, fp16=False, beam_size=beams)
             return str(whisper.decode(self._model, mel, options).text)
+        chosen = {"temperature": 0.0} if decoding == "greedy" else BEAM
         result = whisper.transcribe(
             self._model,
             audio,
             language=language,
-            temperature=0.0,
             condition_on_previous_text=False,
             fp16=False,
             verbose=None,
+            **chosen,
         )
         return str(result["text"])
 

@@ -3,21 +3,28 @@
 Requests, by their ``op``:
 
 * ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, seconds, memory}``.
-* ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds, memory}`` (and ``stages``: seconds by stage, if
-  known). Its peak of memory is that since the model was loaded.
+* ``run``: ``{file, language, mode, decoding?}`` -> ``{text, seconds, cpu_seconds, memory}`` (and ``stages``: seconds by
+  stage, if known). Its peak of memory is that since the model was loaded.
+* ``watch``: ``{file, language, decoding}`` -> ``{segments, seconds, memory}``: a file at the defaults as it is heard:
+  ``[start, end, text]`` of each segment, and ``[position, peak]`` every `WATCH_SECONDS` of the recording: the most
+  bytes in memory since the one before.
 * ``logits``: ``{file, output}`` -> ``{shape}``: the logits of a recording as one window, float32 (T, V), written to
   ``output`` (.npy). For families whose logits depend on the audio only.
 * ``quit``.
 
 The clock of ``run`` starts when what the mode names lies ready and stops when the text is there:
 
-* ``text``: a whole recording to text with timestamps, greedy, without fallback and without conditioning on the text
-  before. From samples in memory.
+* ``text``: a whole recording to text with timestamps, without conditioning on the text before. From samples in memory.
 * ``vad``: the same with the engine's own voice activity detection.
 * ``window``: the recording as one window, Whisper's at most 30 s: no voice activity detection, no timestamps, no
   no-speech rule. From samples in memory.
-* ``default``: as a user runs it, greedy, with voice activity detection and timestamps. From the file.
+* ``default``: as a user runs it, with voice activity detection and timestamps. From the file.
 * ``batched``: with voice activity detection and several windows at once. From the file.
+
+``decoding`` says how words are chosen: ``greedy`` (temperature 0, one beam, no fallback; the default), or ``beam`` with
+the values of `BEAM`: five beams at temperature 0, and where the text repeats itself or is improbable, the best of five
+samples at the next higher temperature. A window (mode ``window``) has beams only, and no fallback. Engines are
+seeded with `SEED` before every recording, CTranslate2 before the first.
 
 A worker runs in the environment of its engine, so this module needs nothing but the standard library until audio is
 read. Answers to a request that failed are ``{"error": "..."}``.
@@ -33,11 +40,27 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLE_RATE = 16_000
 MODES = ("text", "vad", "window", "default", "batched")
 FROM_FILE = frozenset({"default", "batched"})
+DECODINGS = ("greedy", "beam")
+BEAM: dict[str, Any] = {
+    "beam_size": 5,
+    "patience": 1.0,
+    "best_of": 5,
+    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    "compression_ratio_threshold": 2.4,
+    "logprob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
+}
+"""Under openai-whisper's names; the defaults of its command line."""
+SEED = 0
+WATCH_SECONDS = 60.0
 
 
 class Engine:
@@ -63,13 +86,17 @@ class Engine:
         """What `run` takes, made outside the clock: the path itself for the modes in `FROM_FILE`, else samples."""
         return file if mode in FROM_FILE else read_samples(file)
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
-        """The text of one recording."""
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
+        """The text of one recording; `decoding` is one of `DECODINGS`."""
         raise NotImplementedError
 
     def logits(self, audio: Any) -> Any:
         """The logits of samples as one window, a float32 array (T, V)."""
         raise ValueError("this engine gives no logits")
+
+    def watch(self, file: str, language: str, decoding: str) -> Iterator[tuple[float, float, str]]:
+        """Start, end (seconds) and text of each segment as they come."""
+        raise ValueError("this engine can't be watched")
 
     def stages(self) -> dict[str, float] | None:
         """Seconds by stage of the last `run`, or None."""
@@ -130,12 +157,17 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
     if request["op"] == "run":
         if request["mode"] not in engine.modes:
             raise ValueError(f"this engine has no mode {request['mode']!r}; it has {', '.join(engine.modes)}")
+        decoding = request.get("decoding", DECODINGS[0])
+        if decoding not in DECODINGS:
+            raise ValueError(f"unknown decoding {decoding!r}; there are {', '.join(DECODINGS)}")
         audio = engine.prepare(request["file"], request["mode"])
         cpu, begin = time.process_time(), time.perf_counter()
-        text = engine.run(audio, request["language"], request["mode"])
+        text = engine.run(audio, request["language"], request["mode"], decoding)
         seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
         times = {"seconds": seconds, "cpu_seconds": cpu_seconds, "stages": engine.stages()}
         return {"text": text, **times, "memory": memory()}
+    if request["op"] == "watch":
+        return watched(engine, request["file"], request["language"], request.get("decoding", DECODINGS[0]))
     if request["op"] == "logits":
         import numpy as np
 
@@ -143,6 +175,24 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
         np.save(request["output"], logits)
         return {"shape": list(logits.shape)}
     raise ValueError(f"unknown op {request['op']!r}")
+
+
+def watched(engine: Engine, file: str, language: str, decoding: str) -> dict[str, Any]:
+    """See ``watch``."""
+    segments: list[tuple[float, float, str]] = []
+    held: list[tuple[float, int]] = []
+    begin, position = time.perf_counter(), 0.0
+    forget_peak()
+    for segment in engine.watch(file, language, decoding):
+        segments.append(segment)
+        if segment[1] >= position + WATCH_SECONDS:
+            position = segment[1]
+            held.append((position, memory().get("peak", 0)))
+            forget_peak()
+    seconds = time.perf_counter() - begin
+    if segments:
+        held.append((segments[-1][1], memory().get("peak", 0)))
+    return {"segments": segments, "seconds": seconds, "memory": held}
 
 
 def serve(engine: Engine, requests: TextIO, answers: TextIO) -> None:
@@ -168,10 +218,12 @@ def main(engine: Engine) -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="with --once")
     parser.add_argument("--language", default="en", help="with --once")
     parser.add_argument("--mode", default="text", choices=MODES, help="with --once")
+    parser.add_argument("--decoding", default=DECODINGS[0], choices=DECODINGS, help="with --once")
     arguments = parser.parse_args()
     if arguments.once:
         engine.load(arguments.model, arguments.dtype, arguments.threads)
-        print(engine.run(engine.prepare(arguments.once, arguments.mode), arguments.language, arguments.mode).strip())
+        audio = engine.prepare(arguments.once, arguments.mode)
+        print(engine.run(audio, arguments.language, arguments.mode, arguments.decoding).strip())
         return 0
     # Libraries may print: give them standard error, and keep standard output for the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""transformers as a worker: the family that the folder's config.json names, greedy."""
+"""transformers as a worker: the family that the folder's config.json names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from protocol import SAMPLE_RATE, Engine, main
+from protocol import BEAM, SAMPLE_RATE, SEED, Engine, main
+
+GREEDY: dict[str, Any] = {"num_beams": 1, "do_sample": False, "temperature": 0.0}
+COMPRESSION_RATIO = 1.35
+"""Its documentation's counterpart of the text's 2.4: it compresses tokens instead."""
+
+
+def beam_options() -> dict[str, Any]:
+    """Arguments of ``generate``. It knows no best of several samples: it draws one at each temperature."""
+    return {
+        "num_beams": BEAM["beam_size"],
+        "temperature": BEAM["temperature"],
+        "compression_ratio_threshold": COMPRESSION_RATIO,
+        "logprob_threshold": BEAM["logprob_threshold"],
+        "no_speech_threshold": BEAM["no_speech_threshold"],
+    }
 
 
 class Whisper:
-    """Its pipeline: one temperature, nothing conditioned on earlier text.
+    """Its pipeline: nothing conditioned on earlier text.
 
     Long recordings go through its sequential algorithm (no ``chunk_length_s``), as its documentation advises.
     """
@@ -23,18 +38,21 @@ class Whisper:
         self._model: Any = self._pipeline.model
         self._multilingual = bool(getattr(self._model.generation_config, "is_multilingual", True))
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
         import torch
 
+        torch.manual_seed(SEED)
         # English-only checkpoints refuse these two.
         options: dict[str, Any] = {"language": language, "task": "transcribe"} if self._multilingual else {}
         if mode == "window":
+            beams = BEAM["beam_size"] if decoding == "beam" else 1
             batch = self._pipeline.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
             features = batch.input_features.to(self._model.dtype)
             with torch.inference_mode():
-                tokens = self._model.generate(features, num_beams=1, do_sample=False, **options)
+                tokens = self._model.generate(features, num_beams=beams, do_sample=False, **options)
             return str(self._pipeline.tokenizer.decode(tokens[0], skip_special_tokens=True))
-        options |= {"num_beams": 1, "do_sample": False, "temperature": 0.0, "condition_on_prev_tokens": False}
+        options |= GREEDY if decoding == "greedy" else beam_options()
+        options |= {"condition_on_prev_tokens": False}
         inputs = {"raw": audio, "sampling_rate": SAMPLE_RATE}
         return str(self._pipeline(inputs, return_timestamps=True, generate_kwargs=options)["text"])
 
@@ -54,11 +72,11 @@ class Lasr:
         # In evaluation mode, as from_pretrained leaves it.
         self._model: Any = LasrForCTC.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
         import torch
 
-        if mode != "window":
-            raise ValueError(f"LASR has no mode {mode!r} here")
+        if (mode, decoding) != ("window", "greedy"):
+            raise ValueError(f"LASR has no mode {mode!r} with decoding {decoding!r} here")
         with torch.inference_mode():
             tokens = self._model.generate(self._features(audio))
         return str(self._tokenizer.decode(tokens[0], skip_special_tokens=True))
@@ -90,8 +108,8 @@ class Transformers(Engine):
 
         return torch.get_num_threads()
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
-        return self._model.run(audio, language, mode)
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
+        return self._model.run(audio, language, mode, decoding)
 
     def logits(self, audio: Any) -> Any:
         return self._model.logits(audio)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protocol import SAMPLE_RATE, Engine, main
+from protocol import BEAM, SAMPLE_RATE, SEED, Engine, main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def options(decoding: str) -> dict[str, Any]:
+    """Arguments of ``transcribe``."""
+    return {} if decoding == "greedy" else {**BEAM, "seed": SEED}
 
 
 class Voxport(Engine):
@@ -37,18 +45,23 @@ class Voxport(Engine):
         encoded = self._model.encode(self._model.features([Audio(audio, SAMPLE_RATE)]))
         return self._model.logits(encoded)[0]
 
-    def run(self, audio: Any, language: str, mode: str) -> str:
+    def run(self, audio: Any, language: str, mode: str, decoding: str) -> str:
         if mode == "window":
-            return self._window(audio, language)
+            return self._window(audio, language, decoding)
         source = audio if mode == "default" else (audio, SAMPLE_RATE)
-        transcript = self._voxport.transcribe(source, model=self._model, language=language)
+        transcript = self._voxport.transcribe(source, model=self._model, language=language, **options(decoding))
         self._stages = dict(transcript.timings)
         return str(transcript.text)
 
-    def _window(self, audio: Any, language: str) -> str:
+    def watch(self, file: str, language: str, decoding: str) -> Iterator[tuple[float, float, str]]:
+        for segment in self._voxport.iter_segments(file, model=self._model, language=language, **options(decoding)):
+            yield segment.start, segment.end, segment.text
+
+    def _window(self, audio: Any, language: str, decoding: str) -> str:
         from voxport.types import Audio, DecodingOptions
 
-        options = DecodingOptions(timestamps=False, language=language, no_speech_threshold=None)
+        chosen = {"beam_size": BEAM["beam_size"]} if decoding == "beam" else {}
+        options = DecodingOptions(timestamps=False, language=language, no_speech_threshold=None, **chosen)
         begin = time.perf_counter()
         features = self._model.features([Audio(audio, SAMPLE_RATE)])
         featured = time.perf_counter()
