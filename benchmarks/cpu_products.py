@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import machine
 from voxport.devices.host import prepare_process, set_threads
-from voxport.models.cpu_products import StepLinear, linear, few_queries_attention
+from voxport.models.cpu_products import StepLinear, few_queries_attention, linear
 from voxport.models.lasr.net import Convolution, LasrDimensions, SubsamplingConvolution
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from voxport.models import cpu_products
-from voxport.models.cpu_products import StepLinear, linear, few_queries_attention
+from voxport.models.cpu_products import StepLinear, few_queries_attention, linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
