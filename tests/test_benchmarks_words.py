@@ -36,8 +36,8 @@ def test_the_sum_leaves_out_what_repeats_speech_and_ours_must_be_ahead(load: Any
 def test_a_word_on_nonspeech_is_listed(load: Any) -> None:
     recording = load("recordings").Recording("hum", Path("hum"), "", "", "nonspeech", "", 1.0)
     texts = {"voxport": {"hum": " Thank you."}, "peer": {"hum": ""}}
-    judged = load("verdicts").judge([recording], texts, "voxport", ["peer"], None)
-    assert load("accuracy").explain(judged) == ["Said where nobody speaks:", "", "* hum:  Thank you."]
+    judged = load("verdicts").judge([recording], texts, "voxport", ["peer"], lambda text, language: text)
+    assert load("accuracy").explain(judged) == ["Said where nobody speaks:", "", "* hum: Thank you."]
 
 
 def test_references_without_accents_are_compared_without(load: Any) -> None:
