@@ -11,6 +11,7 @@ sum of the rows that repeat no speech. See benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -61,6 +62,8 @@ CONDITIONS = {
         "Samples are drawn with seed 0, set before every recording (CTranslate2: before the first)."
     ),
 }
+SHORTEST_LIMITED = 30.0
+"""A limit is that of a recording of so many seconds where it is shorter: a window."""
 Answers = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """Model -> column -> recording -> {text, seconds, reused?}."""
 
@@ -77,6 +80,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--kinds", help="only these kinds, comma-separated")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--limit",
+        type=float,
+        metavar="N",
+        help="processor seconds for a second of a recording; beyond, it counts as failed",
+    )
     parser.add_argument("--dtype", default="float32", help="voxport's dtype (the peers stay at float32)")
     parser.add_argument("--reuse", type=Path, metavar="JSON", help="take the peers' texts from an earlier result")
     parser.add_argument("--no-information", action="store_true", help="leave out the columns that are information only")
@@ -160,8 +169,13 @@ def transcribe(
     if len(kept) == len(wanted):
         return
     begin = time.perf_counter()
-    with Worker(pythons[setting.engine], setting, arguments.threads, arguments.log) as worker:
-        versions = worker.load(weights.path(setting.engine))["versions"]
+    with contextlib.ExitStack() as stack:
+
+        def start() -> tuple[Worker, dict[str, Any]]:
+            worker = Worker(pythons[setting.engine], setting, arguments.threads, arguments.log)
+            return stack.enter_context(worker), worker.load(weights.path(setting.engine))["versions"]
+
+        worker, versions = start()
         fact = versions | {"dtype": setting.dtype, "mode": setting.mode, "threads": arguments.threads}
         for number, recording in enumerate(wanted, 1):
             if recording.name in kept:
@@ -169,10 +183,13 @@ def transcribe(
             progress = f"\r{weights.name} {setting.label}: {number}/{len(wanted)} {recording.name:40}"
             print(progress, end="", file=sys.stderr, flush=True)
             try:
-                answer = worker.run(recording.file, recording.language or "en")
+                limit = arguments.limit and arguments.limit * max(SHORTEST_LIMITED, recording.seconds)
+                answer = worker.run(recording.file, recording.language or "en", limit)
             except EngineError as error:
                 # An engine that fails on a clip has said nothing: that is scored, and told.
                 answer = {"text": "", "seconds": 0.0, "error": str(error)}
+                if worker.ended:
+                    worker, _ = start()
             said[recording.name] = {key: answer[key] for key in ("text", "error") if key in answer}
             said[recording.name]["seconds"] = round(answer["seconds"], 3)
             yield fact

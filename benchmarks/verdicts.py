@@ -82,7 +82,9 @@ def judge(recordings: list[Recording], texts: Texts, ours: str, counting: list[s
     _verdict(row, ours, counting, silent)
     if silent and ours in texts:
         spoken = {recording.name: texts[ours][recording.name] for recording in recordings}
-        row.differing = {name: {"ours": [said.strip()], "best": []} for name, said in spoken.items() if emitted_words(said)}
+        row.differing = {
+            name: {"ours": [said.strip()], "best": []} for name, said in spoken.items() if emitted_words(said)
+        }
     elif ours in texts and row.best is not None:
         row.differing = _differing(references, units[ours], units[row.best])
     return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from protocol import BEAM, SEED  # noqa: E402 - the workers' own module, found t
 __all__ = ["BEAM", "ENGINES", "NAMES", "SEED", "EngineError", "Setting", "Worker"]
 __all__ += ["add_environment_options", "interpreters", "thread_environment", "told"]
 NAMES = ("voxport", "faster_whisper", "openai_whisper", "transformers")
+LOOK_SECONDS = 2.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -100,6 +102,15 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **offline}
 
 
+def processor_seconds(process: int) -> float:
+    """Of all threads of a process so far; 0 if it is gone or there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 class Worker:
     """A running worker process."""
 
@@ -122,11 +133,11 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def request(self, **request: Any) -> dict[str, Any]:
-        """Send one request and wait for its answer.
+    def request(self, limit: float | None = None, **request: Any) -> dict[str, Any]:
+        """Send one request and wait for its answer, for at most `limit` processor seconds of the worker's.
 
         Raises:
-            EngineError: the worker answered with an error, or died.
+            EngineError: the worker answered with an error, died, or was ended because it took more than the limit.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -134,6 +145,8 @@ class Worker:
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
+            if limit is not None:
+                self._wait(limit)
             line = self._process.stdout.readline()
         except BrokenPipeError:
             pass  # it died: told below
@@ -144,6 +157,21 @@ class Worker:
         if "error" in answer:
             raise EngineError(f"{self.setting.label}: {answer['error']}")
         return answer
+
+    def _wait(self, limit: float) -> None:
+        """Until there is an answer."""
+        assert self._process.stdout is not None
+        begin = processor_seconds(self._process.pid)
+        while not select.select([self._process.stdout.fileno()], [], [], LOOK_SECONDS)[0]:
+            if processor_seconds(self._process.pid) - begin > limit:
+                self._process.kill()
+                self._process.wait()
+                raise EngineError(f"{self.setting.label}: ended after {limit:g} processor seconds")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.poll() is not None
 
     def load(self, model: Path) -> dict[str, Any]:
         """Load a model; checks that the engine took the thread count.
@@ -156,10 +184,11 @@ class Worker:
             raise EngineError(f"{self.setting.label}: asked for {self._threads} threads, got {answer['threads']}")
         return answer
 
-    def run(self, file: Path, language: str) -> dict[str, Any]:
+    def run(self, file: Path, language: str, limit: float | None = None) -> dict[str, Any]:
         """One recording to text, in the setting's mode and decoding."""
         setting = self.setting
-        return self.request(op="run", file=str(file), language=language, mode=setting.mode, decoding=setting.decoding)
+        mode = {"mode": setting.mode, "decoding": setting.decoding}
+        return self.request(limit, op="run", file=str(file), language=language, **mode)
 
     def watch(self, file: Path, language: str) -> dict[str, Any]:
         """One file at the defaults: its segments as they came, and the memory meanwhile."""
