@@ -87,7 +87,14 @@ def parse() -> argparse.Namespace:
         help="processor seconds for a second of a recording; beyond, it counts as failed",
     )
     parser.add_argument("--dtype", default="float32", help="voxport's dtype (the peers stay at float32)")
-    parser.add_argument("--reuse", type=Path, metavar="JSON", help="take the peers' texts from an earlier result")
+    parser.add_argument(
+        "--reuse",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="take the peers' texts from an earlier result, or its .partial.json; repeat for several",
+    )
     parser.add_argument("--no-information", action="store_true", help="leave out the columns that are information only")
     parser.add_argument("--no-joined", action="store_true", help="leave out the row of the joined long recording")
     parser.add_argument("--joined-orders", type=int, default=1, help="join it in so many orders, all in the one row")
@@ -119,7 +126,7 @@ def main() -> int:
         if s.engine in engines and (s.counts or not arguments.no_information)
     ]
     partial = arguments.results / f"{arguments.name}.partial.json"
-    reuse = json.loads(arguments.reuse.read_text(encoding="utf-8")) if arguments.reuse else {}
+    reuse = earlier_answers(arguments.reuse, arguments.decoding)
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.no_joined and joinable(recordings):
             recordings += [
@@ -135,9 +142,28 @@ def main() -> int:
                 for fact in transcribe(setting, weights, recordings, pythons, arguments, reuse, said):
                     facts[setting.label] = facts.get(setting.label) or fact
                     # So that a run that was stopped can go on with --reuse.
-                    machine.write_json(partial, {"engines": facts, "answers": answers})
+                    machine.write_json(partial, {"decoding": arguments.decoding, "engines": facts, "answers": answers})
     tables = score_all(models, recordings, answers, pythons["openai_whisper"])
     return report(arguments, tables, answers, facts)
+
+
+def earlier_answers(files: list[Path], decoding: str) -> dict[str, Any]:
+    """``engines`` and ``answers`` of earlier results, those of later files before those of earlier ones.
+
+    Raises:
+        SystemExit: a result of another decoding.
+    """
+    engines: dict[str, Any] = {}
+    answers: Answers = {}
+    for file in files:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if result.get("decoding", "greedy") != decoding:
+            raise SystemExit(f"--reuse {file}: not a result of --decoding {decoding}")
+        engines |= {column: fact for column, fact in result["engines"].items() if fact}
+        for model, columns in result["answers"].items():
+            for column, said in columns.items():
+                answers.setdefault(model, {}).setdefault(column, {}).update(said)
+    return {"engines": engines, "answers": answers}
 
 
 def spoken(recording: Recording, weights: Weights) -> bool:
@@ -159,13 +185,13 @@ def transcribe(
     Yields:
         After every recording, what the engine told about itself.
     """
-    earlier = reuse.get("answers", {}).get(weights.name, {}).get(setting.label, {}) if setting.label != OURS else {}
+    earlier = reuse["answers"].get(weights.name, {}).get(setting.label, {}) if setting.label != OURS else {}
     wanted = [recording for recording in recordings if spoken(recording, weights)]
     kept = {r.name for r in wanted if "error" not in earlier.get(r.name, {"error": ""})}
     said |= {
         recording.name: {**earlier[recording.name], "reused": True} for recording in wanted if recording.name in kept
     }
-    yield reuse.get("engines", {}).get(setting.label, {})
+    yield reuse["engines"].get(setting.label, {})
     if len(kept) == len(wanted):
         return
     begin = time.perf_counter()
@@ -224,7 +250,7 @@ def report(arguments: argparse.Namespace, tables: dict[str, list[Row]], answers:
         "decoding": arguments.decoding,
         "machine": machine.describe(),
         "engines": facts,
-        "reused": arguments.reuse.name if arguments.reuse else None,
+        "reused": [file.name for file in arguments.reuse],
         "failed": failed,
         "tables": {name: [asdict(row) for row in rows] for name, rows in tables.items()},
         "sums": {name: {c: asdict(score) for c, score in total(rows).items()} for name, rows in tables.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_a_package_other_than_the_pinned_one_is_refused(load: Any, tmp_path: Pat
     (tmp_path / f"asterisk-core-sounds-es_{prompts.VERSION}_all.deb").write_bytes(b"another")
     with pytest.raises(SystemExit, match="has sha256"):
         prompts.fetch("asterisk-core-sounds-es", tmp_path)
+
+
+def test_earlier_answers_are_put_together_and_never_of_another_decoding(load: Any, tmp_path: Path) -> None:
+    pytest.importorskip("jiwer", reason="jiwer is in the dependency group `benchmark`")
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    engines = {"peer": {"peer": "1.0"}}
+    first.write_text(json.dumps({"decoding": "beam", "engines": engines, "answers": {"m": {"peer": {"x": 1, "y": 1}}}}))
+    second.write_text(json.dumps({"decoding": "beam", "engines": {"peer": {}}, "answers": {"m": {"peer": {"y": 2}}}}))
+    expected = {"engines": engines, "answers": {"m": {"peer": {"x": 1, "y": 2}}}}
+    assert load("accuracy").earlier_answers([first, second], "beam") == expected
+    with pytest.raises(SystemExit, match="not a result of --decoding greedy"):
+        load("accuracy").earlier_answers([first], "greedy")
 
 
 CLIPS = [["a", "b", "c"], ["d", "e"], ["f", "g", "h", "i"]]
