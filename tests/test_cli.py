@@ -155,6 +155,7 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
         "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
         "--max_line_width", "--max_line_count", "--max_words_per_line", "--highlight_words",
+        "--word_timestamps", "--prepend_punctuations", "--append_punctuations",
     }  # fmt: skip
 
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the JSON object that `Transcript.to_dict` makes. Raised when a field changes its meaning or goes."""
 
+PREPENDED = "\"'“¿([{-"
+"""Signs that are part of the word after them, by openai/whisper's default."""
+
+APPENDED = "\"'.。,，!！?？:：”)]}、"
+"""Signs that are part of the word before them, likewise."""
+
 Task = Literal["transcribe", "translate"]
 FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
@@ -112,6 +118,9 @@ class DecodingOptions:
             below `logprob_threshold` is silent. None switches the rule off.
         logprob_threshold: see above.
         max_tokens: at most so many tokens a window, None = the model's own limit.
+        word_timestamps: give segments their words with times and probabilities; some models do so unasked.
+        prepend_punctuations, append_punctuations: signs that are part of the word after or before them, rather than
+            words of their own (Whisper; the defaults are openai/whisper's).
     """
 
     task: Task = "transcribe"
@@ -120,6 +129,9 @@ class DecodingOptions:
     no_speech_threshold: float | None = 0.6
     logprob_threshold: float = -1.0
     max_tokens: int | None = None
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from voxport.errors import UsageError
-from voxport.types import Task
+from voxport.types import APPENDED, PREPENDED, Task
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class PipelineOptions:
         vad: find speech first and decode only that; False decodes everything, cut at the quietest points.
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
         format_dictation: turn dictation marks (``{period}``, ``[FINDINGS]``) into a report; for models that write them.
+        word_timestamps: give each segment its words with times and probabilities; models that always do, do so anyway.
+        prepend_punctuations, append_punctuations: as in `DecodingOptions`.
         batch_size: windows decoded together; None = as many as suit the model's size, at most 8.
 
     Raises:
@@ -30,6 +32,9 @@ class PipelineOptions:
     vad: bool = True
     channels: int | Literal["mix", "split"] = "mix"
     format_dictation: bool = False
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
     batch_size: int | None = None
 
     def __post_init__(self) -> None:

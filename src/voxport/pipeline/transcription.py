@@ -53,7 +53,13 @@ class Transcription:
         self._models = list(model) if isinstance(model, Sequence) else [model]
         self._model = model = self._models[0]
         self._options = options or PipelineOptions()
-        self._decoding = DecodingOptions(task=self._options.task, language=self._options.language)
+        self._decoding = DecodingOptions(
+            task=self._options.task,
+            language=self._options.language,
+            word_timestamps=self._options.word_timestamps,
+            prepend_punctuations=self._options.prepend_punctuations,
+            append_punctuations=self._options.append_punctuations,
+        )
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
         self._language: str | None = None
@@ -62,6 +68,10 @@ class Transcription:
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
+        if self._options.word_timestamps and "word_timestamps" not in model.supports:
+            raise UnsupportedOptionError(f"{model.name} gives no times of words", hint="leave word_timestamps out")
+        if self._options.word_timestamps and self._options.task == "translate":
+            self.warnings.append("words of a translation have no certain place in what was said: their times are vague")
         if self._options.format_dictation and "dictation" not in model.supports:
             raise UnsupportedOptionError(
                 f"{model.name} writes no dictation marks, there is nothing to format",
@@ -137,7 +147,7 @@ class Transcription:
             if self._options.format_dictation
             else None,
             words=tuple(word for segment in self._segments for word in segment.words or ())
-            if "word_timestamps" in self._model.supports
+            if self._options.word_timestamps or "always_words" in self._model.supports
             else None,
             language=self._language,
             duration=self.duration if self.duration is not None else self.position,
