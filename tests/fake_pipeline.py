@@ -33,7 +33,7 @@ class FakeModel:
         self.dtype = "float32"
         self.float32_modules: tuple[str, ...] = ()
         self.context_seconds = 0.0
-        self.supports = frozenset({"timestamps", "word_timestamps"} if name == "medasr" else {"timestamps"})
+        self.supports = frozenset({"timestamps"} if name == "wordless" else {"timestamps", "word_timestamps"})
 
 
 class FakeTranscription:

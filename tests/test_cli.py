@@ -159,6 +159,7 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--temperature_increment_on_fallback", "--compression_ratio_threshold", "--logprob_threshold",
         "--no_speech_threshold", "--seed", "--initial_prompt", "--condition_on_previous_text", "--hotwords",
         "--hotword_weight",
+        "--word_timestamps", "--prepend_punctuations", "--append_punctuations",
     }  # fmt: skip
 
 

@@ -192,8 +192,12 @@ def test_split_channels_are_marked(voxport: CommandLine) -> None:
             ["-f", "vtt", "--max_words_per_line", "2", "--max_line_width", "9", "a.wav"],
             "max_words_per_line and max_line",
         ),
-        (["-f", "vtt", "--highlight_words", "a.wav"], "whisper-base gives no times of words"),
-        (["-f", "all", "-o", "out", "--max_words_per_line", "3", "a.wav"], "whisper-base gives no times of words"),
+        (["-f", "vtt", "--highlight_words", "--model", "wordless", "a.wav"], "wordless gives no times of words"),
+        (
+            ["-f", "all", "-o", "out", "--max_words_per_line", "3", "--model", "wordless", "a.wav"],
+            "wordless gives no times of words",
+        ),
+        (["--word_timestamps", "--model", "wordless", "a.wav"], "wordless gives no times of words"),
         (["-f", "srt", "--highlight_words", "--format_dictation", "a.wav"], "the words of a formatted report have no"),
     ],
 )

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the JSON object that `Transcript.to_dict` makes. Raised when a field changes its meaning or goes."""
 
+PREPENDED = "\"'“¿([{-"
+"""Signs that are part of the word after them, by openai/whisper's default."""
+
+APPENDED = "\"'.。,，!！?？:：”)]}、"
+"""Signs that are part of the word before them, likewise."""
+
 Task = Literal["transcribe", "translate"]
 FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
@@ -125,6 +131,9 @@ class DecodingOptions:
         previous_tokens: what stands before this window, behind `initial_prompt`: tokens of the model.
         hotwords: terms that a beam search is drawn towards.
         hotword_weight: natural-log units that each of their tokens gains.
+        word_timestamps: give segments their words with times and probabilities; some models do so unasked.
+        prepend_punctuations, append_punctuations: signs that are part of the word after or before them, rather than
+            words of their own (Whisper; the defaults are openai/whisper's).
     """
 
     task: Task = "transcribe"
@@ -144,6 +153,9 @@ class DecodingOptions:
     previous_tokens: tuple[int, ...] = ()
     hotwords: tuple[str, ...] = ()
     hotword_weight: float = 1.0
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from voxport.errors import UsageError
-from voxport.types import DecodingOptions, Task
+from voxport.types import APPENDED, PREPENDED, DecodingOptions, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,8 @@ class PipelineOptions:
         vad: find speech first and decode only that; False decodes everything, cut at the quietest points.
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
         format_dictation: turn dictation marks (``{period}``, ``[FINDINGS]``) into a report; for models that write them.
+        word_timestamps: give each segment its words with times and probabilities; models that always do, do so anyway.
+        prepend_punctuations, append_punctuations: as in `DecodingOptions`.
         batch_size: windows decoded together; None = as many as suit the model's size, at most 8.
         beam_size: texts that are followed at temperature 0; None = 1, which is greedy, or 5 where hotwords are given.
         patience: a window's search goes on until ``round(beam_size * patience)`` texts ended.
@@ -54,6 +56,9 @@ class PipelineOptions:
     vad: bool = True
     channels: int | Literal["mix", "split"] = "mix"
     format_dictation: bool = False
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
     batch_size: int | None = None
     beam_size: int | None = None
     patience: float = 1.0
@@ -139,6 +144,9 @@ class PipelineOptions:
             initial_prompt=self.initial_prompt,
             hotwords=self.hotwords,
             hotword_weight=self.hotword_weight,
+            word_timestamps=self.word_timestamps,
+            prepend_punctuations=self.prepend_punctuations,
+            append_punctuations=self.append_punctuations,
         )
 
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from voxport.pipeline.schedule import Job, Scheduler
+from voxport.pipeline.word_times import settled, shifted
 from voxport.types import Audio, Hypothesis, Segment
 
 if TYPE_CHECKING:
@@ -111,12 +112,17 @@ def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]
     # A time beyond the window's audio is in its padding.
     segments = [
         replace(
-            segment, seek=round(start * 100), start=min(start + segment.start, end), end=min(start + segment.end, end)
+            segment,
+            seek=round(start * 100),
+            start=min(start + segment.start, end),
+            end=min(start + segment.end, end),
+            words=None if segment.words is None else shifted(segment.words, start),
         )
         for segment in hypothesis.segments
     ]
     kept, passed_over = _heard(segments, region, start + LEAST_STEP)
-    job.segments += kept
+    # Where the next window begins is the segments' business alone, so that words with times change nothing of it.
+    job.segments += settled(kept, region.speech, job.segments[-1].end if job.segments else region.start, end)
     following = end
     if passed_over is not None:
         following = passed_over

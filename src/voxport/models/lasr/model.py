@@ -78,7 +78,7 @@ class LasrModel(Tabled):
     context_seconds = 2.0
     """... of which 2 s at either end are heard for the context only."""
     languages = frozenset({"en"})
-    supports = frozenset({"timestamps", "word_timestamps", "dictation"})
+    supports = frozenset({"timestamps", "word_timestamps", "always_words", "dictation"})
     batch_size = 8
 
     def __init__(

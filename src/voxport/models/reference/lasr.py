@@ -142,6 +142,8 @@ class ReferenceLasr:
             raise UnsupportedOptionError(
                 f"{self.name} transcribes English only: no language {options.language!r}, task {options.task!r}"
             )
+        if options.word_timestamps:
+            raise UnsupportedOptionError(f"{self.name} as published gives no times of words here")
         if options.max_tokens is not None:
             raise UnsupportedOptionError(f"{self.name} decodes all frames at once and takes no max_tokens")
 

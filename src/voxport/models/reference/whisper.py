@@ -157,8 +157,10 @@ class ReferenceWhisper:
         """Refuse options that this checkpoint lacks.
 
         Raises:
-            UnsupportedOptionError: a language or task that it does not know.
+            UnsupportedOptionError: a language or task that it does not know, or words with times.
         """
+        if options.word_timestamps:
+            raise UnsupportedOptionError(f"{self.name} as published gives no times of words here")
         self.prompt(options.language or next(iter(self.languages)), options.task, options.timestamps)
         refuse_missing(self, options)
 

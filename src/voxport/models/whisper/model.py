@@ -23,6 +23,7 @@ from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.models.whisper.stages import whisper_stages
 from voxport.models.whisper.window_decoder import WindowDecoder
+from voxport.models.whisper.words import WordFinder
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo
 
@@ -91,7 +92,9 @@ class WhisperModel(Tabled):
         self._step = device.compile(GraphStep(net)) if device.graph else None
         self._mel_dtype = net.model.encoder.conv1.weight.dtype
         self._extractor = LogMelExtractor(net.dims.n_mels)
-        supports = {"timestamps", "no_speech", "search", "prompt", "hotwords"}
+        heads = generation_config.get("alignment_heads")
+        self._words = WordFinder(self._weights, tokenizer, heads, device.bucket)
+        supports = {"timestamps", "word_timestamps", "no_speech", "search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
         self.supports = frozenset(supports)
@@ -165,7 +168,10 @@ class WhisperModel(Tabled):
         """
         self.check(options)
         with torch.inference_mode():
-            return self._decode(encoded, options)
+            hypotheses = self._decode(encoded, options)
+            if options.word_timestamps:
+                return self._words.add(encoded.hidden, encoded.durations, hypotheses, options)
+            return hypotheses
 
     def detect_language(self, encoded: EncodedWindows) -> list[tuple[str, float]]:
         """The likeliest language of each window, as (code, probability among all languages).
@@ -193,6 +199,7 @@ class WhisperModel(Tabled):
 
         Raises:
             UnsupportedOptionError: with what there is.
+            ModelFormatError: words with times are asked for, and the published alignment heads are damaged.
         """
         language = options.language
         if language is not None and language not in self.languages:
@@ -210,6 +217,8 @@ class WhisperModel(Tabled):
                 f"{self.name} is an English-only model and can't translate",
                 hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}",
             )
+        if options.word_timestamps:
+            _ = self._words.heads  # damaged ones are refused here
 
     def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
         """What the decoder starts with."""

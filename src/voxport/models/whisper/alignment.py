@@ -1,0 +1,205 @@
+"""When each token is said: one forward over what was decoded, and the cross-attention of the heads that follow the audio.
+
+After openai/whisper's `find_alignment` (whisper/timing.py, MIT). The windows of a batch go through the decoder together,
+filled up at their ends, which what comes before can't see; everything behind that is done window by window, on its own
+tokens and the frames of its own audio.
+
+Shapes: B windows, n tokens, T encoder positions (1500), D width, H heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from voxport.decoding.dtw import align
+from voxport.decoding.whisper_attention import alignment_matrix
+from voxport.decoding.whisper_heads import FOUND, best_heads, scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from voxport.models.whisper.decoder_state import DecoderWeights
+
+__all__ = ["FRAME_SECONDS", "TokenTimes", "align_tokens"]
+
+FRAME_SECONDS = 0.02
+"""From one encoder position to the next."""
+
+Heads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class TokenTimes:
+    """When the text tokens of a window are said.
+
+    Attributes:
+        starts: seconds from the window's start: of each token, and of what comes after the last; ascending.
+        probabilities: of each token among all text tokens, given those before it.
+        heads: the (layer, head) pairs that told.
+    """
+
+    starts: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    heads: Heads
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One window's part of the batch: `tokens` from the prompt to the end of text, `frames` of audio."""
+
+    row: int
+    tokens: tuple[int, ...]
+    frames: int
+
+
+def align_tokens(
+    weights: DecoderWeights,
+    hidden: Tensor,
+    durations: Sequence[float],
+    prompts: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[int]],
+    *,
+    eot: int,
+    heads: Heads = (),
+    bucket: Callable[[int], int] = lambda length: length,
+) -> list[TokenTimes]:
+    """Align the text of each window with its audio.
+
+    Args:
+        weights: of the model.
+        hidden: (B, T, D), the encoder's output.
+        durations: of the windows' audio, seconds.
+        prompts: of each window, ending with the token that says that there are no timestamps.
+        texts: text tokens of each window; an empty one has no times.
+        eot: the id of the end of text, which all text tokens are below.
+        heads: (layer, head) pairs to be asked; without any the best ones are found, for each window on its own.
+        bucket: as in `DecoderState`.
+
+    Returns:
+        For each window. Alone or in a batch, it is the same but for rounding.
+    """
+    windows = [
+        _Window(
+            row,
+            # Where a window has all the tokens that there are positions for, the end of text has none.
+            (*prompt, *text, eot)[: weights.dims.max_target],
+            max(1, min(int(duration * 100) // 2, hidden.shape[1])),
+        )
+        for row, (duration, prompt, text) in enumerate(zip(durations, prompts, texts, strict=True))
+        if text
+    ]
+    result = [TokenTimes((), (), ())] * len(texts)
+    if not windows:
+        return result
+    collected = [_Collected(heads) for _ in windows]
+    states = _forward(weights, hidden, windows, collected, eot, bucket)
+    for window, own, state in zip(windows, collected, states, strict=True):
+        text, prompt = texts[window.row], prompts[window.row]
+        # The token before each, which asks where the next one is, up to the last one's question for the end of text.
+        first = len(prompt) - 1
+        asking = slice(first, first + len(text) + 1)
+        chosen, attention = own.result()
+        matrix = alignment_matrix(attention)[asking].cpu().numpy()
+        starts = align(-matrix) * FRAME_SECONDS
+        given = torch.tensor(text, device=state.device)
+        result[window.row] = TokenTimes(
+            tuple(round(float(start), 2) for start in starts),
+            tuple(_probabilities(weights, state[asking][:-1], given, eot).tolist()),
+            chosen,
+        )
+    return result
+
+
+class _Collected:
+    """A window's attention weights, layer after layer: of the heads asked for, or of the best so far."""
+
+    def __init__(self, heads: Heads) -> None:
+        self._asked = heads
+        self._found: list[tuple[float, int, int, Tensor]] = []
+
+    def wants(self, layer: int) -> bool:
+        return not self._asked or any(layer == wanted for wanted, _ in self._asked)
+
+    def take(self, layer: int, weights: Tensor, text: slice) -> None:
+        """One layer's: (heads, n, frames) float32. `text`: the rows by which heads are judged."""
+        if self._asked:
+            self._found += [(0.0, layer, head, weights[head]) for at, head in self._asked if at == layer]
+            return
+        judged = scores(weights[:, text]).tolist()
+        self._found += [(score, layer, head, weights[head]) for head, score in enumerate(judged)]
+        best = set(best_heads([entry[:3] for entry in self._found], FOUND))
+        # Copies, so that the others' memory is free.
+        self._found = [
+            (score, at, head, kept.clone() if at == layer else kept)
+            for score, at, head, kept in self._found
+            if (at, head) in best
+        ]
+
+    def result(self) -> tuple[Heads, Tensor]:
+        """The heads, and their weights (heads, n, frames)."""
+        chosen = tuple((layer, head) for _, layer, head, _ in self._found)
+        return chosen, torch.stack([weights for *_, weights in self._found])
+
+
+def _forward(
+    weights: DecoderWeights,
+    hidden: Tensor,
+    windows: Sequence[_Window],
+    collected: Sequence[_Collected],
+    eot: int,
+    bucket: Callable[[int], int],
+) -> Tensor:
+    """The decoder over whole rows; returns the normalised hidden states (windows, n, D)."""
+    rows = [window.row for window in windows]
+    if rows != list(range(len(hidden))):
+        hidden = hidden[rows]
+    length = min(bucket(max(len(window.tokens) for window in windows)), weights.dims.max_target)
+    filled = [[*window.tokens, *[eot] * (length - len(window.tokens))] for window in windows]
+    tokens = torch.tensor(filled, device=hidden.device)
+    embedded, positions = F.embedding(tokens, weights.tokens), weights.positions[:length]
+    x, h = weights.layers[0].enter(embedded, positions.expand_as(embedded))
+    for index, (layer, next_norm) in enumerate(zip(weights.layers, weights.next_norms, strict=True)):
+        q, k, v = _split(layer.own_qkv(h), 3, layer.heads)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x, h = layer.join(layer.own_out, _merge(attended), x, layer.cross_norm)
+        (q,) = _split(layer.cross_q(h), 1, layer.heads)
+        k, v = layer.cross_keys_values(hidden)
+        _collect(index, q, k, windows, collected)
+        attended = F.scaled_dot_product_attention(q, k, v.transpose(2, 3))
+        x, h = layer.join(layer.cross_out, _merge(attended), x, layer.final_norm)
+        x, h = layer.feed_forward(h, x, next_norm)
+    return h
+
+
+def _collect(layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], collected: Sequence[_Collected]) -> None:
+    """Attention weights of one layer, of each window over the frames of its own audio. q, k: (B, H, n or T, d)."""
+    scale = q.shape[-1] ** -0.5
+    for place, (window, own) in enumerate(zip(windows, collected, strict=True)):
+        if not own.wants(layer):
+            continue
+        asked = q[place, :, : len(window.tokens)].float() * scale
+        weights = (asked @ k[place, :, : window.frames].float().transpose(1, 2)).softmax(dim=-1)
+        own.take(layer, weights, slice(0, len(window.tokens) - 1))
+
+
+def _probabilities(weights: DecoderWeights, states: Tensor, tokens: Tensor, eot: int) -> Tensor:
+    """Of each of the tokens (n,) among all text tokens, by the states (n, D) before them: (n,) float32."""
+    vocabulary = weights.vocabulary
+    logits = vocabulary(states.to(vocabulary.weight.dtype)).float()[:, :eot]
+    return logits.log_softmax(dim=-1).gather(-1, tokens[:, None])[:, 0].exp()
+
+
+def _split(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """(B, n, parts D) -> parts of (B, H, n, d)."""
+    B, n, _ = projected.shape
+    return projected.view(B, n, parts, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _merge(attended: Tensor) -> Tensor:
+    """Heads back together: (B, H, n, d) -> (B, n, D)."""
+    return attended.transpose(1, 2).flatten(2)
