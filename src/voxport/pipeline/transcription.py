@@ -7,16 +7,18 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voxport.audio import AudioSource, open_audio, prepare_source
 from voxport.errors import UnsupportedOptionError
 from voxport.pipeline.joining import JoiningScheduler
+from voxport.pipeline.languages import LIKELIEST, DetectionOptions, LanguageEvidence, most_spoken
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.reports import with_reports
 from voxport.pipeline.resuming import ResumingScheduler
-from voxport.types import DecodingOptions, Segment, Transcript
+from voxport.types import AUTO_PER_WINDOW, DecodingOptions, Segment, Transcript
 from voxport.windows import CutOptions, OverlapOptions, OverlapPlanner, RegionPlanner
 
 if TYPE_CHECKING:
@@ -53,10 +55,13 @@ class Transcription:
         self._models = list(model) if isinstance(model, Sequence) else [model]
         self._model = model = self._models[0]
         self._options = options or PipelineOptions()
-        self._decoding = DecodingOptions(task=self._options.task, language=self._options.language)
+        self._per_window = self._options.language == AUTO_PER_WINDOW
+        language = None if self._per_window else self._options.language
+        self._decoding = DecodingOptions(task=self._options.task, language=language)
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
         self._language: str | None = None
+        self._evidence: list[LanguageEvidence] = []
         self._name: str | None = None
         self.duration: float | None = None
         self.position = 0.0
@@ -67,6 +72,27 @@ class Transcription:
                 f"{model.name} writes no dictation marks, there is nothing to format",
                 hint="MedASR does: --model medasr",
             )
+        if self._per_window and "language_detection" not in model.supports:
+            raise UnsupportedOptionError(
+                f"{model.name} detects no language, so it can't find that of each window",
+                hint="use a multilingual model, e.g. whisper-base, or leave --language out",
+            )
+        if self._options.task == "translate" and "turbo" in model.name.lower():
+            self.warnings.append(
+                f"{model.name} was not trained to translate: the words may stay in the language that is spoken; "
+                "whisper-large-v3 translates"
+            )
+
+    @property
+    def detected(self) -> LanguageEvidence | None:
+        """What is known so far of the language that is spoken; None where it was given, or nobody spoke yet.
+
+        Complete before the first segment comes, but with "auto-per-window", where each window adds to it.
+        """
+        joined = LanguageEvidence()
+        for evidence in self._evidence:
+            joined.join(evidence)
+        return joined if joined.windows else None
 
     def __iter__(self) -> Iterator[Segment]:
         started = time.perf_counter()
@@ -103,7 +129,8 @@ class Transcription:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
             reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
-            scheduler = _scheduler(self._models, self._decoding, self._options.batch_size or self._model.batch_size)
+            scheduler = _scheduler(self._models, self._decoding, self._options, per_window=self._per_window)
+            self._evidence.append(scheduler.evidence)
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
@@ -130,6 +157,9 @@ class Transcription:
 
     def result(self) -> Transcript:
         """What was found: everything after the iteration, what is done so far before its end."""
+        detected = self.detected
+        probabilities = detected.probabilities() if detected else {}
+        language = most_spoken(self._segments) or self._language or next(iter(probabilities), None)
         return Transcript(
             file=self._name,
             text="".join(segment.text for segment in self._segments).strip(),
@@ -139,7 +169,9 @@ class Transcription:
             words=tuple(word for segment in self._segments for word in segment.words or ())
             if "word_timestamps" in self._model.supports
             else None,
-            language=self._language,
+            language=language,
+            language_probability=probabilities.get(language or ""),
+            language_probabilities=dict(islice(probabilities.items(), LIKELIEST)) if detected else None,
             duration=self.duration if self.duration is not None else self.position,
             segments=tuple(self._segments),
             model=self._model.info,
@@ -161,5 +193,9 @@ def _planner(model: ASRModel) -> Planner:
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
 
-def _scheduler(models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> Scheduler[Any]:
-    return (JoiningScheduler if models[0].context_seconds else ResumingScheduler)(models, options, batch_size)
+def _scheduler(
+    models: Sequence[ASRModel], decoding: DecodingOptions, options: PipelineOptions, *, per_window: bool
+) -> Scheduler[Any]:
+    kind = JoiningScheduler if models[0].context_seconds else ResumingScheduler
+    detection = DetectionOptions(options.language_detection_segments, per_window)
+    return kind(models, decoding, options.batch_size or models[0].batch_size, detection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -177,8 +177,8 @@ class WhisperModel(Tabled):
         with torch.inference_mode():
             return self._decode(encoded, options)
 
-    def detect_language(self, encoded: EncodedWindows) -> list[tuple[str, float]]:
-        """The likeliest language of each window, as (code, probability among all languages).
+    def detect_language(self, encoded: EncodedWindows) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all languages.
 
         Raises:
             UnsupportedOptionError: the checkpoint knows one language only.
@@ -204,8 +204,7 @@ class WhisperModel(Tabled):
         Raises:
             UnsupportedOptionError: with what there is.
         """
-        language = options.language
-        if language is not None and language not in self.languages:
+        for language in sorted({*options.languages} - self.languages):
             if not self.tokenizer.multilingual:
                 raise UnsupportedOptionError(
                     f"{self.name} is an English-only model, the language asked for is {language!r}",
@@ -286,7 +285,7 @@ class WhisperModel(Tabled):
         length = len(tokenizer.sot_sequence("en", options.task, options.timestamps))  # in any language
         limit = min(limit, self.net.dims.max_target - length)
         state = self.start(encoded, length + limit)
-        languages = self._languages_for(state, options)
+        languages, detected = self._languages_for(state, options)
         prompts = [tokenizer.sot_sequence(language, options.task, options.timestamps) for language in languages]
         prompt = torch.tensor(prompts, device=self._torch_device)
         hidden = state.advance(prompt)
@@ -312,31 +311,33 @@ class WhisperModel(Tabled):
             should_stop=self._is_looping,
         )
         return [
-            self._hypothesis(row, options, duration, language, probability)
-            for row, duration, language, probability in zip(
-                results, encoded.durations, languages, no_speech, strict=True
+            replace(self._hypothesis(row, options, duration, language, probability), language_probabilities=among)
+            for row, duration, language, probability, among in zip(
+                results, encoded.durations, languages, no_speech, detected, strict=True
             )
         ]
 
-    def _languages_for(self, state: DecoderState, options: DecodingOptions) -> list[str | None]:
+    def _languages_for(
+        self, state: DecoderState, options: DecodingOptions
+    ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
+        """The language of each window, and among which it was detected, if it was."""
+        undetected = [None] * state.rows
         if not self.tokenizer.multilingual:
-            return ["en"] * state.rows
+            return ["en"] * state.rows, undetected
+        if options.window_languages is not None:
+            return options.window_languages, undetected
         if options.language is not None:
-            return [options.language] * state.rows
-        languages: list[str | None] = [language for language, _ in self._detect(state)]
+            return [options.language] * state.rows, undetected
+        detected = self._detect(state)
         state.rewind()
-        return languages
+        return [max(among, key=among.__getitem__) for among in detected], detected
 
-    def _detect(self, state: DecoderState) -> list[tuple[str, float]]:
+    def _detect(self, state: DecoderState) -> list[dict[str, float]]:
         first = torch.full((state.rows, 1), self.tokenizer.sot, device=self._torch_device)
         logits = state.logits(state.advance(first)[:, 0])
         codes = list(self.tokenizer.language_tokens)
         ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
-        probabilities, best = logits[:, ids].softmax(dim=-1).max(dim=-1)
-        return [
-            (codes[index], probability)
-            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
-        ]
+        return [dict(zip(codes, row, strict=True)) for row in logits[:, ids].softmax(dim=-1).tolist()]
 
     def _no_speech(self, state: DecoderState, hidden: Tensor) -> list[float]:
         """Probability of the no-speech token directly after the start of transcript."""
