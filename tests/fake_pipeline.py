@@ -2,6 +2,7 @@
 
     {"segments": [[0.0, 1.5, " Hello"]], "duration": 11.0, "warnings": [], "then": null}
 
+``detected``, if it is there, is what was found of the language: ``[{"fr": 0.98}, 20.0]``, probabilities and seconds.
 ``then`` is what happens after the segments: null, "corrupt" (an `AudioError`), "usage" (an error about the whole run)
 or "hang" (until a signal comes; a file called "hanging" says that it is so far). Run as a script it is the command line
 over this pipeline.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.devices import get_device
 from voxport.errors import AudioError, ModelNotFoundError, UsageError
+from voxport.pipeline.languages import LanguageEvidence
 from voxport.types import ModelInfo, Segment, Transcript, Word
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class FakeTranscription:
         self.duration: float | None = None
         self.position = 0.0
         self.warnings: list[str] = []
+        self.detected: LanguageEvidence | None = None
         self._audio, self._model, self._options = audio, model, options
         self._segments: list[Segment] = []
 
@@ -55,6 +58,9 @@ class FakeTranscription:
             raise AudioError("this is no recording", hint="check the file", code="audio_corrupt") from error
         self.duration = script.get("duration", 11.0)
         self.warnings = script.get("warnings", [])
+        if "detected" in script:
+            self.detected = LanguageEvidence()
+            self.detected.add(*script["detected"])
         for start, end, words, *more in script.get("segments", []):
             fields = dict(more[0]) if more else {}
             if "words" in fields:

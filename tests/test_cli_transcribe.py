@@ -479,3 +479,36 @@ def test_a_real_recording_as_json(tiny_en: Path, jfk: Path, tmp_path: Path, caps
     text = (tmp_path / "out" / f"{jfk.stem}.txt").read_text()
     assert text.split() == done["text"].split()
     assert (tmp_path / "out" / f"{jfk.stem}.vtt").read_text().startswith("WEBVTT\n\n00:0")
+
+
+# Which language it is.
+
+
+FRENCH = [{"fr": 0.976, "en": 0.024}, 20.0]
+
+
+def test_the_detected_language_is_told_once(voxport: CommandLine) -> None:
+    done = voxport(voxport.record("talk.wav", HELLO, WORLD, detected=FRENCH))
+    assert done.err.splitlines()[0] == "language: French (98 %, from 1 window)"
+    assert done.err.count("language") == 1
+    assert done.out == "Hello\nworld.\n"
+
+
+def test_of_several_recordings_each_language_is_told_with_its_name(voxport: CommandLine) -> None:
+    names = [voxport.record(f"{name}.wav", HELLO, detected=FRENCH) for name in ("a", "b")]
+    lines = voxport(*names).err.splitlines()
+    assert lines[:2] == [f"language: {name}: French (98 %, from 1 window)" for name in names]
+
+
+def test_languages_of_windows_are_told_at_the_end(voxport: CommandLine) -> None:
+    french = [2.0, 4.5, " Bonjour", {"language": "fr"}]
+    segments = [[0.0, 1.5, " Hello", {"language": "en"}], french, [4.5, 5.5, " again", {"language": "en"}]]
+    done = voxport("--language", "auto-per-window", voxport.record("talk.wav", *segments, detected=FRENCH))
+    assert done.err.splitlines()[0] == "languages: English 50 %, French 50 % of the speech"
+    assert "language:" not in done.err
+
+
+def test_quiet_tells_no_language(voxport: CommandLine) -> None:
+    recording = voxport.record("talk.wav", [0.0, 1.5, " Hello", {"language": "en"}], detected=FRENCH)
+    for language in ("auto", "auto-per-window"):
+        assert voxport("-q", "--language", language, recording).err == ""

@@ -86,6 +86,7 @@ def _raised() -> dict[str, set[str]]:
 
 OTHERS: dict[str, str] = {
     "audio_none": "a folder or a glob without a recording",
+    "alignment_heads": "the model's generation_config.json names heads for the times of words that the model lacks",
     "audio_window": "a window of samples that the model or the speech detector does not take: rate or length",
     "compilation_failed": "the simulated NPU did not compile",
     "directory_not_empty": "a model was to go into a folder that holds something else",

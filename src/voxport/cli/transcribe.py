@@ -18,7 +18,7 @@ from voxport.devices import DTYPES, PRECISIONS
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.formats import FORMATS, SUBTITLE_FORMATS
 from voxport.subtitles import WORDS_HINT, SubtitleOptions
-from voxport.types import APPENDED, PREPENDED
+from voxport.types import APPENDED, LANGUAGE_DETECTION_SEGMENTS, PREPENDED
 
 if TYPE_CHECKING:
     import argparse
@@ -147,7 +147,18 @@ def _add_subtitle_options(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_recognition_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--language", metavar="L", help="spoken language: en or english, ... (default: detected)")
+    group.add_argument(
+        "--language",
+        metavar="L",
+        help="spoken language: en or english, ...; auto-per-window for several in one recording (default: detected)",
+    )
+    group.add_argument(
+        "--language_detection_segments",
+        type=integer_from(1, "--language_detection_segments"),
+        default=LANGUAGE_DETECTION_SEGMENTS,
+        metavar="N",
+        help="windows at the beginning that the language is detected by (default: %(default)s)",
+    )
     group.add_argument(
         "--task",
         choices=["transcribe", "translate"],
@@ -225,6 +236,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = PipelineOptions(
         language=arguments.language,
+        language_detection_segments=arguments.language_detection_segments,
         task=arguments.task,
         vad=not arguments.no_vad,
         channels=arguments.channels,

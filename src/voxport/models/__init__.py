@@ -105,8 +105,8 @@ class ASRModel(Protocol):
         """
         ...
 
-    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
-        """The likeliest language of each window and its probability; only where `supports` has it."""
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all; only where `supports` has it."""
         ...
 
     def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> np.ndarray:

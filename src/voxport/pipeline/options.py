@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from voxport.errors import UsageError
-from voxport.types import APPENDED, PREPENDED, DecodingOptions, Task
+from voxport.types import (
+    APPENDED,
+    AUTO_PER_WINDOW,
+    LANGUAGE_DETECTION_SEGMENTS,
+    PREPENDED,
+    DecodingOptions,
+    Task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +28,9 @@ class PipelineOptions:
     """Options of a transcription.
 
     Attributes:
-        language: code or English name ("en", "English"), None = detect.
+        language: code or English name ("en", "English"); None or "auto" = detect it, one for all of the recording;
+            "auto-per-window" = detect it in each window and decode that in it, for recordings in several languages.
+        language_detection_segments: windows at the recording's beginning by which its language is detected.
         task: "transcribe", or "translate" into English.
         vad: find speech first and decode only that; False decodes everything, cut at the quietest points.
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
@@ -52,6 +61,7 @@ class PipelineOptions:
     """
 
     language: str | None = None
+    language_detection_segments: int = LANGUAGE_DETECTION_SEGMENTS
     task: Task = "transcribe"
     vad: bool = True
     channels: int | Literal["mix", "split"] = "mix"
@@ -77,8 +87,15 @@ class PipelineOptions:
     def __post_init__(self) -> None:
         from voxport.tokenizer import language_code
 
-        if self.language is not None:
+        if self.language == "auto":
+            object.__setattr__(self, "language", None)
+        elif self.language not in (None, AUTO_PER_WINDOW):
             object.__setattr__(self, "language", language_code(self.language))
+        if self.language_detection_segments < 1:
+            raise UsageError(
+                f"language detection needs at least 1 window, not {self.language_detection_segments}",
+                hint="--language_detection_segments is how many are asked",
+            )
         if self.task not in get_args(Task):
             raise UsageError(f"unknown task {self.task!r}", hint="tasks are: transcribe, translate")
         if self.batch_size is not None and self.batch_size < 1:
@@ -124,6 +141,11 @@ class PipelineOptions:
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
 
     @property
+    def per_window(self) -> bool:
+        """Whether each window is decoded in a language of its own."""
+        return self.language == AUTO_PER_WINDOW
+
+    @property
     def _beams(self) -> int:
         return self.beam_size or (DEFAULT_BEAMS if self.hotwords else 1)
 
@@ -131,7 +153,7 @@ class PipelineOptions:
         """The options of each window."""
         return DecodingOptions(
             task=self.task,
-            language=self.language,
+            language=None if self.per_window else self.language,
             no_speech_threshold=self.no_speech_threshold,
             logprob_threshold=self.logprob_threshold,
             compression_ratio_threshold=self.compression_ratio_threshold,

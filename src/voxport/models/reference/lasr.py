@@ -138,9 +138,10 @@ class ReferenceLasr:
         Raises:
             UnsupportedOptionError: one of them is asked for.
         """
-        if options.language not in (None, "en") or options.task != "transcribe":
+        others = {*options.languages} - self.languages
+        if others or options.task != "transcribe":
             raise UnsupportedOptionError(
-                f"{self.name} transcribes English only: no language {options.language!r}, task {options.task!r}"
+                f"{self.name} transcribes English only: no language {', '.join(sorted(others))}, task {options.task!r}"
             )
         if options.word_timestamps:
             raise UnsupportedOptionError(f"{self.name} as published gives no times of words here")
@@ -208,7 +209,7 @@ class ReferenceLasr:
         rows = encoded.logits.argmax(dim=-1).masked_fill(~valid, self.blank).tolist()
         return [self._hypothesis(row, duration) for row, duration in zip(rows, encoded.durations, strict=True)]
 
-    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
         """None to detect.
 
         Raises:

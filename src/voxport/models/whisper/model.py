@@ -173,8 +173,8 @@ class WhisperModel(Tabled):
                 return self._words.add(encoded.hidden, encoded.durations, hypotheses, options)
             return hypotheses
 
-    def detect_language(self, encoded: EncodedWindows) -> list[tuple[str, float]]:
-        """The likeliest language of each window, as (code, probability among all languages).
+    def detect_language(self, encoded: EncodedWindows) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all languages.
 
         Raises:
             UnsupportedOptionError: the checkpoint knows one language only.
@@ -201,8 +201,7 @@ class WhisperModel(Tabled):
             UnsupportedOptionError: with what there is.
             ModelFormatError: words with times are asked for, and the published alignment heads are damaged.
         """
-        language = options.language
-        if language is not None and language not in self.languages:
+        for language in sorted({*options.languages} - self.languages):
             if not self.tokenizer.multilingual:
                 raise UnsupportedOptionError(
                     f"{self.name} is an English-only model, the language asked for is {language!r}",
@@ -298,26 +297,27 @@ class WhisperModel(Tabled):
         )
         return WindowDecoder(self, rules, options).decode(encoded)
 
-    def languages_for(self, state: DecoderState, options: DecodingOptions) -> list[str | None]:
-        """The language of each window: as asked for, else detected, which rewinds the state."""
+    def languages_for(
+        self, state: DecoderState, options: DecodingOptions
+    ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
+        """The language of each window, and among which it was detected, if it was, which rewinds the state."""
+        undetected = [None] * state.rows
         if not self.tokenizer.multilingual:
-            return ["en"] * state.rows
+            return ["en"] * state.rows, undetected
+        if options.window_languages is not None:
+            return options.window_languages, undetected
         if options.language is not None:
-            return [options.language] * state.rows
-        languages: list[str | None] = [language for language, _ in self._detect(state)]
+            return [options.language] * state.rows, undetected
+        detected = self._detect(state)
         state.rewind()
-        return languages
+        return [max(among, key=among.__getitem__) for among in detected], detected
 
-    def _detect(self, state: DecoderState) -> list[tuple[str, float]]:
+    def _detect(self, state: DecoderState) -> list[dict[str, float]]:
         first = torch.full((state.rows, 1), self.tokenizer.sot, device=self._torch_device)
         logits = state.logits(state.advance(first)[:, 0])
         codes = list(self.tokenizer.language_tokens)
         ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
-        probabilities, best = logits[:, ids].softmax(dim=-1).max(dim=-1)
-        return [
-            (codes[index], probability)
-            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
-        ]
+        return [dict(zip(codes, row, strict=True)) for row in logits[:, ids].softmax(dim=-1).tolist()]
 
 
 def _batch_size(net: Whisper) -> int:

@@ -8,8 +8,8 @@ themselves is taken, as faster-whisper does; openai/whisper takes the last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -39,20 +39,23 @@ LOOK_FOR_LOOPS_EVERY = 16
 """Tokens between two looks: a loop is worth cutting short, not worth finding at once."""
 
 
+_Languages: TypeAlias = "list[tuple[str, dict[str, float] | None]]"
+
+
 @dataclass(frozen=True)
 class _Begun:
     """Windows whose prompt is in the state.
 
     Attributes:
         hidden: (N, D), at the prompt's last token.
-        languages: of each window.
+        languages: of each window, and among which it was detected, if it was.
         no_speech: of each, the probability of the no-speech token directly after the start of transcript.
         limit: tokens that each may have.
     """
 
     state: DecoderState
     hidden: Tensor
-    languages: list[str | None]
+    languages: _Languages
     no_speech: list[float]
     limit: int
 
@@ -88,7 +91,7 @@ class WindowDecoder:
             DecodingError: non-finite values (code ``non_finite``).
         """
         tried: list[list[_Attempt]] = [[] for _ in range(len(encoded))]
-        languages: list[str | None] | None = None
+        languages: _Languages | None = None
         pending = list(range(len(encoded)))
         for temperature in self._options.temperatures:
             windows = encoded if len(pending) == len(encoded) else encoded.select(pending)
@@ -102,15 +105,15 @@ class WindowDecoder:
                 break
         return [_settled(attempts).hypothesis for attempts in tried]
 
-    def _begin(self, encoded: EncodedWindows, temperature: float, languages: list[str | None] | None) -> _Begun:
+    def _begin(self, encoded: EncodedWindows, temperature: float, languages: _Languages | None) -> _Begun:
         """Feed the prompt. Languages are detected where they are neither asked for nor known already."""
         model, options = self._model, self._options
         before = self._before()
         length = len(before) + len(model.prompt("en", options.task, options.timestamps))  # in any language
         limit = min(options.max_tokens or MAX_TOKENS, model.net.dims.max_target - length)
         state = model.start(encoded, length + limit, self._beams(temperature))
-        languages = languages or model.languages_for(state, options)
-        prompts = [[*before, *model.prompt(language, options.task, options.timestamps)] for language in languages]
+        languages = languages or list(zip(*model.languages_for(state, options), strict=True))
+        prompts = [[*before, *model.prompt(language, options.task, options.timestamps)] for language, _ in languages]
         hidden = state.advance(torch.tensor(prompts, device=encoded.hidden.device))
         at_start = state.logits(hidden[:, len(before)]).softmax(dim=-1)
         no_speech: list[float] = at_start[:, model.tokenizer.no_speech].tolist()
@@ -169,12 +172,13 @@ class WindowDecoder:
         """What a window said, and whether that will do."""
         options = self._options
         said = said.without_loop(self._rules.eot)
+        language, detected = begun.languages[position]
         hypothesis = make_hypothesis(
             said,
             self._model.tokenizer,
             options,
             duration=windows.durations[position],
-            language=begun.languages[position],
+            language=language,
             no_speech=begun.no_speech[position],
             temperature=temperature,
         )
@@ -182,6 +186,7 @@ class WindowDecoder:
         silent = is_silent(said.average, begun.no_speech[position], options)
         repetitive = ratio is not None and (said.looped or (hypothesis.compression_ratio or 0.0) > ratio)
         unlikely = likely is not None and said.average < likely
+        hypothesis = replace(hypothesis, language_probabilities=detected)
         return _Attempt(hypothesis, repetitive, silent or not (repetitive or unlikely))
 
     def _beams(self, temperature: float) -> int:

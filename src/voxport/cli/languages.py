@@ -1,0 +1,34 @@
+"""What a run tells of the languages that it has detected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxport.pipeline.languages import LanguageEvidence
+    from voxport.types import Transcript
+
+__all__ = ["detected_line", "shares_line"]
+
+
+def detected_line(detected: LanguageEvidence) -> str:
+    """``French (98 %, from 4 windows)``."""
+    code, probability = next(iter(detected.probabilities().items()))
+    windows = f"{detected.windows} window{'' if detected.windows == 1 else 's'}"
+    return f"{_name(code)} ({100 * probability:.0f} %, from {windows})"
+
+
+def shares_line(transcript: Transcript) -> str:
+    """``English 62 %, French 38 % of the speech``, in the order in which they are first heard."""
+    from voxport.pipeline.languages import spoken_seconds
+
+    seconds = spoken_seconds(transcript.segments)
+    total = sum(seconds.values())
+    shares = [f"{_name(code)} {100 * one / total:.0f} %" for code, one in seconds.items()]
+    return f"{', '.join(shares)} of the speech"
+
+
+def _name(code: str) -> str:
+    from voxport.tokenizer.languages import LANGUAGES
+
+    return LANGUAGES.get(code, code).title()
