@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from word_positions import Mark
 
-DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DIGITS = {str(value): name for value, name in enumerate(NAMES)}
 
 BINS = 10
 

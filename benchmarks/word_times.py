@@ -3,8 +3,9 @@
     python benchmarks/word_times.py
 
 How far the starts and ends of words are from where they are known to be, for voxport (and voxport asking the published
-alignment heads alone) and faster-whisper (without and with its voice activity detection). Exit status 1 if voxport's mean
-absolute error over starts and ends is larger than the better of faster-whisper's in any row. See benchmarks/README.md.
+alignment heads alone) and faster-whisper (without and with its voice activity detection). Exit status 1 if voxport's
+mean absolute error over starts and ends is larger than the better of faster-whisper's in any row. See
+benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import machine
 import numpy as np
+
+import machine
 from recordings import DEFAULT_MANIFEST, Recording, read_manifest
 from weights import Weights, add_model_options, gather
 from word_positions import Known, known_recordings
@@ -81,9 +83,7 @@ def cell(found: Errors) -> Cell | None:
         size = np.abs(values)
         return tuple(round(float(x), 1) for x in (size.mean(), np.percentile(size, 90), np.median(values)))  # type: ignore[return-value]
 
-    return Cell(
-        (len(both), found.known), *figures(both)[:2], *figures(starts), *figures(ends)
-    )
+    return Cell((len(both), found.known), *figures(both)[:2], *figures(starts), *figures(ends))
 
 
 def parse() -> argparse.Namespace:
@@ -207,8 +207,7 @@ def markdown(results: list[Result], behind: list[str]) -> str:
     verdict = f"It does not in: {'; '.join(behind)}" if behind else "It holds in every row"
     lines += [
         "",
-        "Requirement: voxport's mean error is at most the better of faster-whisper's two in every row. "
-        f"**{verdict}**.",
+        f"Requirement: voxport's mean error is at most the better of faster-whisper's two in every row. **{verdict}**.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -237,8 +236,10 @@ def calibration(results: list[Result]) -> list[str]:
     """One model's reliability table and what it says in a sentence."""
     shown = [one for one in results if one.setting.label in JUDGED]
     lines = [
-        "Words of the English clips but the digits and the long one, by tenths of their probability: how many, their mean "
-        "probability, and the share that is right by alignment with the reference.",
+        (
+            "Words of the English clips but the digits and the long one, by tenths of their probability: how many, "
+            "their mean probability, and the share that is right by alignment with the reference."
+        ),
         "",
         f"| probability | {' | '.join(one.setting.label for one in shown)} |",
         "|---" * (len(shown) + 1) + "|",

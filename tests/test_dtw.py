@@ -57,11 +57,7 @@ def test_nothing_to_align_is_refused(shape: tuple[int, int]) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    npst.arrays(
-        np.float64, st.tuples(st.integers(1, 8), st.integers(1, 20)), elements=st.floats(-8, 8, width=16)
-    )
-)
+@given(npst.arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 20)), elements=st.floats(-8, 8, width=16)))
 def test_ascends_and_costs_the_least_even_with_ties(cost: np.ndarray) -> None:
     starts = align(cost)
     assert starts[0] == 0

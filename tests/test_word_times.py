@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import voxport
-from voxport.errors import UnsupportedOptionError
 from voxport.pipeline import PipelineOptions, Transcription
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.word_times import LONGEST_TAIL, settled, shifted
@@ -187,12 +186,6 @@ def test_no_speech_has_no_words(model: Any) -> None:
 def test_signs_are_passed_on(model: Any, jfk: Path) -> None:
     found = transcribed(model, (read(jfk).samples, 16_000), word_timestamps=True, append_punctuations="")
     assert "." in [word.word for word in found.words or ()]
-
-
-def test_a_model_without_words_refuses(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "supports", frozenset({"timestamps"}))
-    with pytest.raises(UnsupportedOptionError, match="gives no times of words"):
-        Transcription("a.wav", model, PipelineOptions(word_timestamps=True))
 
 
 def test_translations_warn(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

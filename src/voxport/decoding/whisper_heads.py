@@ -1,13 +1,13 @@
 """Which cross-attention heads follow the audio: found in what was heard, or published with the checkpoint.
 
 Some heads look, for each token just read, at the place where it is said, closer than those that are published for it.
-They are found in each window anew, without any data to learn from; that which heads to ask is best seen in the utterance
-itself is the finding of "Whisper Has an Internal Word Aligner" (Yeh, Meng, Tang 2025, arXiv:2509.09987). How they are
-found here:
+They are found in each window anew, without any data to learn from; that which heads to ask is best seen in the
+utterance itself is the finding of "Whisper Has an Internal Word Aligner" (Yeh, Meng, Tang 2025, arXiv:2509.09987). How
+they are found here:
 
-- A head is judged by the most attention that lies on peaks which move on: of each token the frame that it looks at most,
-  with the attention around it, and of these the ascending row that has the most together, over the number of tokens. 1 is
-  a head that looks at one place for each token, and always at a later one.
+- A head is judged by the most attention that lies on peaks which move on: of each token the frame that it looks at
+  most, with the attention around it, and of these the ascending row that has the most together, over the number of
+  tokens. 1 is a head that looks at one place for each token, and always at a later one.
 - The best head of the lower half of the layers leads. So low down a layer knows the token just read and not yet the
   next one, so it is the place of that one that it looks at: higher up there are heads of either kind, and which token a
   head looks for can't be told from the head alone.
@@ -20,7 +20,7 @@ the text is too short to judge by, or no head of the lower half follows it clear
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -85,7 +85,7 @@ def published_heads(value: object, layers: int, heads: int) -> tuple[tuple[int, 
     """
     if value is None:
         return ()
-    pairs = value if isinstance(value, list) else [value]
+    pairs: list[Any] = value if isinstance(value, list) else [value]
     for pair in pairs:
         fits = isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair)
         if not fits or not (0 <= pair[0] < layers and 0 <= pair[1] < heads):

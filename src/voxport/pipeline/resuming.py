@@ -15,10 +15,12 @@ from voxport.pipeline.word_times import settled, shifted
 from voxport.types import Audio, Hypothesis, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from voxport.models import ASRModel
+    from voxport.pipeline.history import History
     from voxport.pipeline.regions import RegionAudio
+    from voxport.types import DecodingOptions
     from voxport.windows import Region
 
 LEAST_REST = 0.3
@@ -58,6 +60,21 @@ class ResumingJob(Job):
 class ResumingScheduler(Scheduler[ResumingJob]):
     """See the module."""
 
+    def __init__(
+        self,
+        models: Sequence[ASRModel],
+        options: DecodingOptions,
+        batch_size: int,
+        history: History | None = None,
+    ) -> None:
+        """
+        Args:
+            models, options, batch_size: as `Scheduler`.
+            history: what was said so far, of which each window is told; batches of one only.
+        """
+        super().__init__(models, options, batch_size)
+        self._history = history
+
     def _job(self, order: int, audio: RegionAudio) -> ResumingJob:
         return ResumingJob(order, audio, position=audio.region.start)
 
@@ -73,10 +90,14 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         if self.language is None and "language_detection" in model.supports and len(batch) > 1:
             self.language = self._detect(model, batch, encoded)
         options = replace(self._options, language=self.language)
+        if self._history is not None:
+            options = replace(options, previous_tokens=self._history.tokens)
         hypotheses = self._timed(model, "decode", model.decode, encoded, options)
         self.language = self.language or hypotheses[0].language
         for job, end, hypothesis in zip(batch, ends, hypotheses, strict=True):
-            _take(job, end, hypothesis)
+            kept = _take(job, end, hypothesis)
+            if self._history is not None:
+                self._history.add(kept, hypothesis)
 
     def _detect(self, model: ASRModel, batch: list[ResumingJob], encoded: Any) -> str:
         """The language of the earliest window: whatever else is in the batch, the answer is the same."""
@@ -85,8 +106,8 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         return guesses[earliest][0]
 
 
-def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> None:
-    """Add a window's segments to its region, and move on to where the next window begins."""
+def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]:
+    """Add a window's segments to its region, and move on to where the next window begins; returns what was added."""
     start, region = job.position, job.audio.region
     # A time beyond the window's audio is in its padding.
     segments = [
@@ -114,6 +135,7 @@ def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> None:
     job.segments += settled(kept, region.speech, heard_before, following, end)
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
+    return kept
 
 
 def _next_start(region: Region, start: float) -> float:

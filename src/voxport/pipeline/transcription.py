@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voxport.audio import AudioSource, open_audio, prepare_source
-from voxport.errors import UnsupportedOptionError
+from voxport.errors import UnsupportedOptionError, UsageError
+from voxport.pipeline.history import History
 from voxport.pipeline.joining import JoiningScheduler
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.reports import with_reports
 from voxport.pipeline.resuming import ResumingScheduler
-from voxport.types import DecodingOptions, Segment, Transcript
+from voxport.types import Segment, Transcript
 from voxport.windows import CutOptions, OverlapOptions, OverlapPlanner, RegionPlanner
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from voxport.audio import AudioInput
     from voxport.models import ASRModel, JoiningModel
     from voxport.pipeline.schedule import Scheduler
+    from voxport.types import DecodingOptions
     from voxport.windows import Planner
 
 
@@ -53,13 +55,7 @@ class Transcription:
         self._models = list(model) if isinstance(model, Sequence) else [model]
         self._model = model = self._models[0]
         self._options = options or PipelineOptions()
-        self._decoding = DecodingOptions(
-            task=self._options.task,
-            language=self._options.language,
-            word_timestamps=self._options.word_timestamps,
-            prepend_punctuations=self._options.prepend_punctuations,
-            append_punctuations=self._options.append_punctuations,
-        )
+        self._decoding = self._options.decoding()
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
         self._language: str | None = None
@@ -68,10 +64,10 @@ class Transcription:
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
-        if self._options.word_timestamps and "word_timestamps" not in model.supports:
-            raise UnsupportedOptionError(f"{model.name} gives no times of words", hint="leave word_timestamps out")
         if self._options.word_timestamps and self._options.task == "translate":
             self.warnings.append("words of a translation have no certain place in what was said: their times are vague")
+        if self._options.condition_on_previous_text:
+            _check_conditioning(self._models)
         if self._options.format_dictation and "dictation" not in model.supports:
             raise UnsupportedOptionError(
                 f"{model.name} writes no dictation marks, there is nothing to format",
@@ -113,7 +109,7 @@ class Transcription:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
             reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
-            scheduler = _scheduler(self._models, self._decoding, self._options.batch_size or self._model.batch_size)
+            scheduler = _scheduler(self._models, self._decoding, self._options)
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
@@ -171,5 +167,20 @@ def _planner(model: ASRModel) -> Planner:
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
 
-def _scheduler(models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> Scheduler[Any]:
-    return (JoiningScheduler if models[0].context_seconds else ResumingScheduler)(models, options, batch_size)
+def _scheduler(models: Sequence[ASRModel], decoding: DecodingOptions, options: PipelineOptions) -> Scheduler[Any]:
+    if options.condition_on_previous_text:
+        return ResumingScheduler(models, decoding, 1, History())
+    batch_size = options.batch_size or models[0].batch_size
+    return (JoiningScheduler if models[0].context_seconds else ResumingScheduler)(models, decoding, batch_size)
+
+
+def _check_conditioning(models: Sequence[ASRModel]) -> None:
+    if "prompt" not in models[0].supports:
+        raise UnsupportedOptionError(
+            f"{models[0].name} can't be told what was said before", hint="leave out --condition_on_previous_text"
+        )
+    if len(models) > 1:
+        raise UsageError(
+            "windows that are told what was said before them can't be shared out among several devices",
+            hint="name one device, or leave out --condition_on_previous_text",
+        )

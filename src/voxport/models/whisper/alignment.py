@@ -1,8 +1,8 @@
 """When each token is said: one forward over what was decoded, and the cross-attention of heads that follow the audio.
 
-After openai/whisper's `find_alignment` (whisper/timing.py, MIT). The windows of a batch go through the decoder together,
-filled up at their ends, which what comes before can't see; everything behind that is done window by window, on its own
-tokens and the frames of its own audio.
+After openai/whisper's `find_alignment` (whisper/timing.py, MIT). The windows of a batch go through the decoder
+together, filled up at their ends, which what comes before can't see; everything behind that is done window by window,
+on its own tokens and the frames of its own audio.
 
 Shapes: B windows, n tokens, T encoder positions (1500), D width, H heads.
 """
@@ -114,23 +114,6 @@ def align_tokens(
             asked,
         )
     return result
-    collected = [_Collected(heads) for _ in windows]
-    states = _forward(weights, hidden, windows, collected, eot, bucket)
-    for window, own, state in zip(windows, collected, states, strict=True):
-        text, prompt = texts[window.row], prompts[window.row]
-        # The token before each, which asks where the next one is, up to the last one's question for the end of text.
-        first = len(prompt) - 1
-        asking = slice(first, first + len(text) + 1)
-        chosen, attention = own.result()
-        matrix = alignment_matrix(attention)[asking].cpu().numpy()
-        starts = align(-matrix) * FRAME_SECONDS
-        given = torch.tensor(text, device=state.device)
-        result[window.row] = TokenTimes(
-            tuple(round(float(start), 2) for start in starts),
-            tuple(_probabilities(weights, state[asking][:-1], given, eot).tolist()),
-            chosen,
-        )
-    return result
 
 
 def _forward(
@@ -163,7 +146,9 @@ def _forward(
     return h
 
 
-def _collect(layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], collected: Sequence[AttentionWeights]) -> None:
+def _collect(
+    layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], collected: Sequence[AttentionWeights]
+) -> None:
     """Attention weights of one layer, of each window over the frames of its own audio. q, k: (B, H, n or T, d)."""
     scale = q.shape[-1] ** -0.5
     for place, (window, own) in enumerate(zip(windows, collected, strict=True)):

@@ -34,7 +34,9 @@ class AttentionWeights:
         finding: look for better ones.
     """
 
-    def __init__(self, layers: int, first: int, count: int, published: Sequence[tuple[int, int]], finding: bool) -> None:
+    def __init__(
+        self, layers: int, first: int, count: int, published: Sequence[tuple[int, int]], finding: bool
+    ) -> None:
         self._layers = layers
         self._first, self._count = first, count
         self._published = published
