@@ -130,8 +130,10 @@ def markdown(rows: Iterable[dict[str, Any]], medical: int, other: int) -> str:
         "",
         f"Machine: {machine.one_line(machine.describe())}.",
         "",
-        f"{' '.join((__doc__ or '').split('python benchmarks/hotwords.py')[1].split())} "
-        f"{medical} medical recordings, {other} others.",
+        (
+            f"{' '.join((__doc__ or '').split('python benchmarks/hotwords.py')[1].split())} "
+            f"{medical} medical recordings, {other} others."
+        ),
         "",
         "| model | terms | weight | found | invented | WER medical (errors) | WER other (errors) |",
         "|---" * 7 + "|",

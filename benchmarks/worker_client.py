@@ -153,6 +153,10 @@ class Worker:
         """One recording to text, in the setting's mode."""
         return self.request(op="run", file=str(file), language=language, mode=self.setting.mode)
 
+    def words(self, file: Path, language: str) -> dict[str, Any]:
+        """The words of one recording with their times, in the setting's mode."""
+        return self.request(op="words", file=str(file), language=language, mode=self.setting.mode)
+
     def logits(self, file: Path, output: Path) -> None:
         """Write the logits of one recording, as one window, to `output` (.npy)."""
         self.request(op="logits", file=str(file), output=str(output))

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from voxport.decoding.whisper_attention import alignment_matrix, median_of_seven
-from voxport.decoding.whisper_heads import FOUND, best_heads, published_heads, scores
+from voxport.decoding.whisper_heads import HEADS, LEAST_TOKENS, Head, choose, judge, published_heads
 from voxport.errors import ModelFormatError, UnsupportedOptionError
 from voxport.models.whisper.alignment import align_tokens
+from voxport.models.whisper.words import WordFinder
 from voxport.types import Audio, DecodingOptions
 from whisper_pairs import parts, read
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from voxport.models.whisper import WhisperModel
     from voxport.types import Hypothesis
     from whisper_pairs import Pair
+
+SAID = [
+    " And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country.",
+    " ask not what your country can do for you,",
+    " And so, my fellow Americans,",
+]
+"""In the `parts` of the recording."""
 
 WORDS = DecodingOptions(language="en", word_timestamps=True)
 
@@ -68,14 +76,47 @@ def test_a_head_that_walks_is_better_than_others() -> None:
     blurred = torch.rand(20, 300, generator=generator).softmax(dim=-1)
     standing = torch.zeros(20, 300)
     standing[:, 17] = 1.0
-    found = scores(torch.stack([walking(20, 300), walking(20, 300, backwards=True), standing, blurred]))
-    assert found[0] == pytest.approx(1.0)
-    assert found[1:3].tolist() == pytest.approx([0.05, 0.05])
-    assert found[3] < 0.1
+    weights = torch.stack([walking(20, 300), walking(20, 300, backwards=True), standing, blurred])
+    (found,) = judge(5, weights, slice(0, 20))
+    assert (found.layer, found.head, found.score) == (5, 0, pytest.approx(1.0))
+    assert found.places.tolist() == torch.linspace(0, 299, 20).round().tolist()
+    assert torch.equal(found.weights, weights[0])
 
 
-def test_the_best_are_taken_in_the_networks_order() -> None:
-    assert best_heads([(0.1, 0, 0), (0.9, 3, 1), (0.5, 1, 2), (0.9, 2, 0)], 3) == ((1, 2), (2, 0), (3, 1))
+def test_a_head_that_looks_back_once_loses_that_token() -> None:
+    weights = walking(10, 200)
+    weights[6] = weights[2]
+    (found,) = judge(0, weights[None], slice(0, 10))
+    assert found.score == pytest.approx(0.9)
+
+
+def following(layer: int, score: float, later: float = 0.0, tokens: int = 9) -> Head:
+    places = torch.arange(tokens) * 20 + later
+    return Head(layer, 0, score, places, torch.full((tokens,), score), torch.zeros(tokens, 200))
+
+
+def chosen(*found: Head, layers: int = 6) -> list[int]:
+    return [head.layer for head in choose(found, layers)]
+
+
+def test_the_best_of_the_lower_half_leads_and_takes_those_along_that_look_at_the_same() -> None:
+    lower, same, other = following(2, 0.7), following(3, 0.8, later=8), following(4, 0.9, later=15)
+    assert chosen(same, other, lower) == [2, 3]
+    assert chosen(lower, following(0, 0.6, later=15)) == [2]  # the better one leads
+    assert chosen(other, same) == []  # nobody there to lead
+    assert chosen(following(2, 0.49), same) == []  # not clearly
+    assert chosen(following(2, 0.9, tokens=LEAST_TOKENS - 1)) == []
+    assert chosen() == []
+
+
+def test_not_more_than_a_few_go_along() -> None:
+    assert chosen(*(following(layer, 0.9 - layer / 100) for layer in range(9)), layers=20) == list(range(HEADS))
+
+
+def test_one_token_far_off_does_not_part_heads() -> None:
+    one, other = following(0, 0.9), following(1, 0.8)
+    other.places[4] += 2000
+    assert chosen(one, other) == [0, 1]
 
 
 @pytest.mark.parametrize("value", [[[4, 0]], [[0, 6]], [[0]], [[-1, 0]], [["0", 1]], 7, [[True, 1]], {"a": 1}])
@@ -88,12 +129,10 @@ def test_heads_that_the_decoder_lacks_are_refused(value: object) -> None:
 
 def test_damaged_heads_hinder_only_who_asks_for_words(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_pair.ours
-    monkeypatch.setattr(model._words, "_published", [[99, 0]])
-    monkeypatch.delitem(model._words.__dict__, "heads", raising=False)
+    monkeypatch.setattr(model, "_words", WordFinder(model._weights, model.tokenizer, [[99, 0]]))
     model.check(DecodingOptions())
     with pytest.raises(ModelFormatError, match=r"\[99, 0\]"):
         model.check(WORDS)
-    model._words.__dict__.pop("heads", None)
 
 
 # Beside the published network -------------------------------------
@@ -126,21 +165,22 @@ def test_times_and_probabilities_are_those_of_the_published_network(
 ) -> None:
     pair: Pair = request.getfixturevalue(name)
     model = pair.ours
-    audio = parts(jfk)
+    audio = parts(jfk) if name == "tiny_pair" else parts(jfk)[1:2]
     encoded = model.encode(model.features(audio))
-    hypotheses = model.decode(encoded, WORDS)
-    texts = [[token for token in one.tokens if token < model.tokenizer.eot] for one in hypotheses]
-    found = aligned(model, encoded, texts)
+    texts = [model.tokenizer.encode(text) for text in (SAID if name == "tiny_pair" else SAID[1:2])]
+    found = aligned(model, encoded, texts, finding=False)
     heads = pair.theirs.generation.alignment_heads
     assert model._words.heads == tuple(map(tuple, heads))
     for window, text, times in zip(audio, texts, found, strict=True):
         starts, probabilities = reference_starts(pair, window, text, heads)
-        assert len(text) >= 6
+        assert times.heads == tuple(map(tuple, heads))
         assert times.starts == pytest.approx(starts, abs=1e-6)
         assert times.probabilities == pytest.approx(probabilities, abs=1e-3)
 
 
-def aligned(model: WhisperModel, encoded: Any, texts: list[list[int]], heads: Any = None) -> Any:
+def aligned(
+    model: WhisperModel, encoded: Any, texts: list[list[int]], *, finding: bool = True, heads: Any = None
+) -> Any:
     with torch.inference_mode():
         return align_tokens(
             model._weights,
@@ -150,6 +190,7 @@ def aligned(model: WhisperModel, encoded: Any, texts: list[list[int]], heads: An
             texts,
             eot=model.tokenizer.eot,
             heads=model._words.heads if heads is None else heads,
+            finding=finding,
         )
 
 
@@ -163,19 +204,25 @@ def spoken(hypotheses: list[Hypothesis]) -> list[list[tuple[str, float, float]]]
     ]
 
 
-@pytest.mark.parametrize("heads", ["published", "found"])
-@pytest.mark.parametrize("name", ["tiny_pair", "base_pair"])
-def test_a_window_alone_and_in_a_batch(
-    name: str, heads: str, request: pytest.FixtureRequest, jfk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = request.getfixturevalue(name).ours
-    if heads == "found":
-        monkeypatch.setattr(model._words, "heads", ())
+@pytest.mark.parametrize("finding", [True, False])
+def test_a_window_alone_and_in_a_batch(tiny_pair: Pair, finding: bool, jfk: Path) -> None:
+    model = tiny_pair.ours
+    audio = parts(jfk)
+    texts = [model.tokenizer.encode(text) for text in SAID]
+    together = aligned(model, model.encode(model.features(audio)), texts, finding=finding)
+    for window, text, times in zip(audio, texts, together, strict=True):
+        (alone,) = aligned(model, model.encode(model.features([window])), [text], finding=finding)
+        assert (times.starts, times.heads) == (alone.starts, alone.heads)
+        assert times.probabilities == pytest.approx(alone.probabilities, abs=1e-4)
+
+
+def test_words_of_a_window_alone_and_in_a_batch(tiny_pair: Pair, jfk: Path) -> None:
+    model = tiny_pair.ours
     audio = parts(jfk)
     together = model.decode(model.encode(model.features(audio)), WORDS)
     alone = [model.decode(model.encode(model.features([window])), WORDS)[0] for window in audio]
     assert spoken(together) == spoken(alone)
-    assert [len(words) for words in spoken(together)][0] == 22
+    assert [len(words) for words in spoken(together)] == [22, 9, 6]
 
 
 def test_what_fills_a_row_up_is_not_seen(tiny_pair: Pair, jfk: Path) -> None:
@@ -234,28 +281,37 @@ def test_as_many_tokens_as_there_are_positions(tiny_pair: Pair, jfk: Path) -> No
     model = tiny_pair.ours
     encoded = model.encode(model.features([read(jfk)]))
     count = model.net.dims.max_target - 2  # behind a prompt of two, without the end of text
-    (times,) = aligned(
-        model,
-        encoded,
-        [
-            [
-                *model.tokenizer.encode(" a"),
-            ]
-            * count
-        ],
-    )
+    (times,) = aligned(model, encoded, [model.tokenizer.encode(" a") * count])
     assert len(times.starts) == count + 1
+    assert times.starts[-1] <= 11.0
     assert len(times.probabilities) == count
 
 
-def test_heads_are_found_where_none_are_published(tiny_pair: Pair, jfk: Path) -> None:
+def test_found_heads_of_two_models_tell_the_same_and_the_published_ones_do_not(
+    tiny_pair: Pair, base_pair: Pair, jfk: Path
+) -> None:
+    """Their tokens are the same ones, of other vocabularies."""
+    starts: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
+    for model in (tiny_pair.ours, base_pair.ours):
+        encoded = model.encode(model.features([read(jfk)]))
+        text = model.tokenizer.encode(SAID[0])
+        for finding in (True, False):
+            (times,) = aligned(model, encoded, [text], finding=finding)
+            starts[finding].append(times.starts)
+            if finding:
+                assert aligned(model, encoded, [text], heads=()) == [times]  # whether heads are published or not
+                assert 2 <= len(times.heads) <= HEADS
+    found, published = (float(np.median(np.abs(np.subtract(*starts[finding])))) for finding in (True, False))
+    assert found < 0.1
+    assert published > 1.5 * found
+
+
+def test_a_text_too_short_to_judge_heads_by_is_told_by_the_published_ones(tiny_pair: Pair, jfk: Path) -> None:
     model = tiny_pair.ours
     encoded = model.encode(model.features([read(jfk)]))
-    text = [token for token in model.decode(encoded, WORDS)[0].tokens if token < model.tokenizer.eot]
-    (published,), (found,) = aligned(model, encoded, [text]), aligned(model, encoded, [text], ())
-    assert len(found.heads) == FOUND
-    assert len(set(found.heads) & set(published.heads)) >= FOUND // 2
-    assert np.abs(np.subtract(found.starts, published.starts)).mean() < 0.4
+    text = model.tokenizer.encode(" ask not")
+    assert aligned(model, encoded, [text])[0].heads == model._words.heads
+    assert len(aligned(model, encoded, [text], heads=())[0].heads) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -264,7 +320,7 @@ def test_fewer_bits_give_nearly_the_same_times(tiny_en: Path, tiny_pair: Pair, j
     from voxport.models.whisper import WhisperModel
 
     less = WhisperModel.from_folder(tiny_en, get_device("cpu"), dtype)
-    text = tiny_pair.ours.tokenizer.encode(" And so my fellow Americans ask not what your country can do for you")
+    text = tiny_pair.ours.tokenizer.encode(SAID[0])
     starts = [
         aligned(model, model.encode(model.features([read(jfk)])), [text])[0].starts for model in (tiny_pair.ours, less)
     ]
@@ -272,5 +328,5 @@ def test_fewer_bits_give_nearly_the_same_times(tiny_en: Path, tiny_pair: Pair, j
 
 
 def test_the_published_implementation_refuses(tiny_pair: Pair) -> None:
-    with pytest.raises(UnsupportedOptionError, match="no times of words"):
+    with pytest.raises(UnsupportedOptionError, match="word_timestamps"):
         tiny_pair.theirs.check(WORDS)

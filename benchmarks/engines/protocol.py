@@ -5,6 +5,8 @@ Requests, by their ``op``:
 * ``load``: ``{model, dtype, threads}`` -> ``{versions, threads, seconds, memory}``.
 * ``run``: ``{file, language, mode}`` -> ``{text, seconds, cpu_seconds, memory}`` (and ``stages``: seconds by stage, if
   known). Its peak of memory is that since the model was loaded.
+* ``words``: ``{file, language, mode}`` -> ``{words, seconds}``: a recording's words with times, each
+  ``[word, start, end, probability]``. Modes are an engine's own.
 * ``logits``: ``{file, output}`` -> ``{shape}``: the logits of a recording as one window, float32 (T, V), written to
   ``output`` (.npy). For families whose logits depend on the audio only.
 * ``quit``.
@@ -66,6 +68,10 @@ class Engine:
     def run(self, audio: Any, language: str, mode: str) -> str:
         """The text of one recording."""
         raise NotImplementedError
+
+    def words(self, audio: Any, language: str, mode: str) -> list[tuple[str, float, float, float]]:
+        """The words of samples: text, start and end in seconds, probability."""
+        raise ValueError("this engine gives no words with times here")
 
     def logits(self, audio: Any) -> Any:
         """The logits of samples as one window, a float32 array (T, V)."""
@@ -136,6 +142,11 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
         seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
         times = {"seconds": seconds, "cpu_seconds": cpu_seconds, "stages": engine.stages()}
         return {"text": text, **times, "memory": memory()}
+    if request["op"] == "words":
+        audio = read_samples(request["file"])
+        begin = time.perf_counter()
+        words = engine.words(audio, request["language"], request["mode"])
+        return {"words": [list(word) for word in words], "seconds": time.perf_counter() - begin}
     if request["op"] == "logits":
         import numpy as np
 

@@ -45,6 +45,14 @@ class Voxport(Engine):
         self._stages = dict(transcript.timings)
         return str(transcript.text)
 
+    def words(self, audio: Any, language: str, mode: str) -> list[tuple[str, float, float, float]]:
+        """Modes: ``default``; ``published`` = by the published alignment heads alone."""
+        self._model._words.finding = mode == "default"
+        transcript = self._voxport.transcribe(
+            (audio, SAMPLE_RATE), model=self._model, language=language, word_timestamps=True
+        )
+        return [(word.word, word.start, word.end, word.probability) for word in transcript.words]
+
     def _window(self, audio: Any, language: str) -> str:
         from voxport.types import Audio, DecodingOptions
 

@@ -19,9 +19,9 @@ __all__ = ["align"]
 def align(cost: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
     """The frame in which each token begins, on the cheapest monotone path.
 
-    Along a row a path can only go on to the right, so the best way to come to a cell is to enter its row somewhere and to
-    walk: a minimum over the places of entry, which is a running one. So a whole row is a handful of operations, and the
-    path needs no look at each of its cells.
+    Along a row a path can only go on to the right, so the best way to come to a cell is to enter its row somewhere and
+    to walk: a minimum over the places of entry, which is a running one. So a whole row is a handful of operations, and
+    the path needs no look at each of its cells.
 
     Args:
         cost: (N, M) of N tokens over M frames, finite. float64 inside.

@@ -39,7 +39,7 @@ def alignment_matrix(weights: Tensor) -> Tensor:
 
 
 def median_of_seven(x: Tensor) -> Tensor:
-    """The median of each value and its three neighbours on either side, along the last dimension, reflected at its ends.
+    """The median of each value and its three neighbours on either side, in the last dimension, reflected at its ends.
 
     As it is where there are not more than three.
     """

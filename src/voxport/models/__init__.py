@@ -57,8 +57,8 @@ class ASRModel(Protocol):
             on their own, else this is a `JoiningModel`.
         languages: codes it was trained on.
         supports: names of optional abilities: "timestamps", "word_timestamps", "always_words" (words have times
-            unasked), "translate", "language_detection", "no_speech", "dictation", "search" (beams, samples and
-            temperatures), "prompt", "hotwords".
+            unasked), "punctuation" (signs are joined to words as asked for), "translate", "language_detection",
+            "no_speech", "dictation", "search" (beams, samples and temperatures), "prompt", "hotwords".
         batch_size: windows that are decoded together unless the caller says otherwise.
     """
 

@@ -157,6 +157,9 @@ class PipelineOptions:
             no_speech_threshold=self.no_speech_threshold,
             logprob_threshold=self.logprob_threshold,
             compression_ratio_threshold=self.compression_ratio_threshold,
+            word_timestamps=self.word_timestamps,
+            prepend_punctuations=self.prepend_punctuations,
+            append_punctuations=self.append_punctuations,
             beam_size=self._beams,
             patience=self.patience,
             length_penalty=self.length_penalty,
@@ -166,9 +169,6 @@ class PipelineOptions:
             initial_prompt=self.initial_prompt,
             hotwords=self.hotwords,
             hotword_weight=self.hotword_weight,
-            word_timestamps=self.word_timestamps,
-            prepend_punctuations=self.prepend_punctuations,
-            append_punctuations=self.append_punctuations,
         )
 
 

@@ -211,8 +211,6 @@ def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]
         for segment in hypothesis.segments
     ]
     kept, passed_over = _heard(segments, region, start + LEAST_STEP)
-    # Where the next window begins is the segments' business alone, so that words with times change nothing of it.
-    job.segments += settled(kept, region.speech, job.segments[-1].end if job.segments else region.start, end)
     following = end
     if passed_over is not None:
         following = passed_over
@@ -222,6 +220,9 @@ def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]
         following = kept[-1].end
     if following - start < LEAST_STEP:
         following = _next_start(region, start)
+    # Last, so that words with times change nothing about where the next window begins.
+    heard_before = job.segments[-1].end if job.segments else region.start
+    job.segments += settled(kept, region.speech, heard_before, following, end)
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
     return kept

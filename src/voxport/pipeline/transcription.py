@@ -67,12 +67,10 @@ class Transcription:
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
-        if self._options.condition_on_previous_text:
-            _check_conditioning(self._models)
-        if self._options.word_timestamps and "word_timestamps" not in model.supports:
-            raise UnsupportedOptionError(f"{model.name} gives no times of words", hint="leave word_timestamps out")
         if self._options.word_timestamps and self._options.task == "translate":
             self.warnings.append("words of a translation have no certain place in what was said: their times are vague")
+        if self._options.condition_on_previous_text:
+            _check_conditioning(self._models)
         if self._options.format_dictation and "dictation" not in model.supports:
             raise UnsupportedOptionError(
                 f"{model.name} writes no dictation marks, there is nothing to format",

@@ -72,10 +72,10 @@ def _split_characters(tokenizer: WhisperTokenizer, tokens: Sequence[int]) -> lis
         text = tokenizer.decode(tokens[first:end])
         at = text.find(_REPLACEMENT)
         # A character under way reads as U+FFFD; where the whole text has one too, it is no character at all.
-        if at < 0 or full[place + at : place + at + 1] == _REPLACEMENT:
-            if full.startswith(text, place):
-                pieces.append(TextPiece(text, first, end))
-                first, place = end, place + len(text)
+        is_whole = at < 0 or full[place + at : place + at + 1] == _REPLACEMENT
+        if is_whole and full.startswith(text, place):
+            pieces.append(TextPiece(text, first, end))
+            first, place = end, place + len(text)
     if place < len(full) or first < len(tokens):  # bytes that never became a character
         start = pieces.pop() if pieces else TextPiece("", 0, 0)
         pieces.append(TextPiece(start.text + full[place:], start.first, len(tokens)))

@@ -157,10 +157,8 @@ class ReferenceWhisper:
         """Refuse options that this checkpoint lacks.
 
         Raises:
-            UnsupportedOptionError: a language or task that it does not know, or words with times.
+            UnsupportedOptionError: a language or task that it does not know.
         """
-        if options.word_timestamps:
-            raise UnsupportedOptionError(f"{self.name} as published gives no times of words here")
         for language in options.languages or [next(iter(self.languages))]:
             self.prompt(language, options.task, options.timestamps)
         refuse_missing(self, options)

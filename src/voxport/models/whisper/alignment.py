@@ -1,8 +1,8 @@
-"""When each token is said: one forward over what was decoded, and the cross-attention of the heads that follow the audio.
+"""When each token is said: one forward over what was decoded, and the cross-attention of heads that follow the audio.
 
-After openai/whisper's `find_alignment` (whisper/timing.py, MIT). The windows of a batch go through the decoder together,
-filled up at their ends, which what comes before can't see; everything behind that is done window by window, on its own
-tokens and the frames of its own audio.
+After openai/whisper's `find_alignment` (whisper/timing.py, MIT). The windows of a batch go through the decoder
+together, filled up at their ends, which what comes before can't see; everything behind that is done window by window,
+on its own tokens and the frames of its own audio.
 
 Shapes: B windows, n tokens, T encoder positions (1500), D width, H heads.
 """
@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from voxport.decoding.dtw import align
-from voxport.decoding.whisper_attention import alignment_matrix
-from voxport.decoding.whisper_heads import FOUND, best_heads, scores
+from voxport.models.whisper.attention_weights import AttentionWeights, Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +28,6 @@ __all__ = ["FRAME_SECONDS", "TokenTimes", "align_tokens"]
 
 FRAME_SECONDS = 0.02
 """From one encoder position to the next."""
-
-Heads = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class TokenTimes:
 
     starts: tuple[float, ...]
     probabilities: tuple[float, ...]
-    heads: Heads
+    heads: Pairs
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,8 @@ def align_tokens(
     texts: Sequence[Sequence[int]],
     *,
     eot: int,
-    heads: Heads = (),
+    heads: Pairs = (),
+    finding: bool = True,
     bucket: Callable[[int], int] = lambda length: length,
 ) -> list[TokenTimes]:
     """Align the text of each window with its audio.
@@ -77,7 +75,8 @@ def align_tokens(
         prompts: of each window, ending with the token that says that there are no timestamps.
         texts: text tokens of each window; an empty one has no times.
         eot: the id of the end of text, which all text tokens are below.
-        heads: (layer, head) pairs to be asked; without any the best ones are found, for each window on its own.
+        heads: (layer, head) pairs that the checkpoint publishes, if it does.
+        finding: look for better ones, in each window on its own.
         bucket: as in `DecoderState`.
 
     Returns:
@@ -96,61 +95,32 @@ def align_tokens(
     result = [TokenTimes((), (), ())] * len(texts)
     if not windows:
         return result
-    collected = [_Collected(heads) for _ in windows]
+    layers = len(weights.layers)
+    collected = [
+        AttentionWeights(layers, len(prompts[window.row]), len(texts[window.row]), heads, finding) for window in windows
+    ]
     states = _forward(weights, hidden, windows, collected, eot, bucket)
     for window, own, state in zip(windows, collected, states, strict=True):
-        text, prompt = texts[window.row], prompts[window.row]
-        # The token before each, which asks where the next one is, up to the last one's question for the end of text.
-        first = len(prompt) - 1
-        asking = slice(first, first + len(text) + 1)
-        chosen, attention = own.result()
-        matrix = alignment_matrix(attention)[asking].cpu().numpy()
-        starts = align(-matrix) * FRAME_SECONDS
+        text = texts[window.row]
+        matrix, asked = own.matrix()
+        frames = align(-matrix.cpu().numpy()).tolist()
+        if len(frames) == len(text):  # nothing was read after the last token
+            frames.append(window.frames)
+        before = len(prompts[window.row]) - 1
         given = torch.tensor(text, device=state.device)
         result[window.row] = TokenTimes(
-            tuple(round(float(start), 2) for start in starts),
-            tuple(_probabilities(weights, state[asking][:-1], given, eot).tolist()),
-            chosen,
+            tuple(round(frame * FRAME_SECONDS, 2) for frame in frames),
+            tuple(_probabilities(weights, state[before : before + len(text)], given, eot).tolist()),
+            asked,
         )
     return result
-
-
-class _Collected:
-    """A window's attention weights, layer after layer: of the heads asked for, or of the best so far."""
-
-    def __init__(self, heads: Heads) -> None:
-        self._asked = heads
-        self._found: list[tuple[float, int, int, Tensor]] = []
-
-    def wants(self, layer: int) -> bool:
-        return not self._asked or any(layer == wanted for wanted, _ in self._asked)
-
-    def take(self, layer: int, weights: Tensor, text: slice) -> None:
-        """One layer's: (heads, n, frames) float32. `text`: the rows by which heads are judged."""
-        if self._asked:
-            self._found += [(0.0, layer, head, weights[head]) for at, head in self._asked if at == layer]
-            return
-        judged = scores(weights[:, text]).tolist()
-        self._found += [(score, layer, head, weights[head]) for head, score in enumerate(judged)]
-        best = set(best_heads([entry[:3] for entry in self._found], FOUND))
-        # Copies, so that the others' memory is free.
-        self._found = [
-            (score, at, head, kept.clone() if at == layer else kept)
-            for score, at, head, kept in self._found
-            if (at, head) in best
-        ]
-
-    def result(self) -> tuple[Heads, Tensor]:
-        """The heads, and their weights (heads, n, frames)."""
-        chosen = tuple((layer, head) for _, layer, head, _ in self._found)
-        return chosen, torch.stack([weights for *_, weights in self._found])
 
 
 def _forward(
     weights: DecoderWeights,
     hidden: Tensor,
     windows: Sequence[_Window],
-    collected: Sequence[_Collected],
+    collected: Sequence[AttentionWeights],
     eot: int,
     bucket: Callable[[int], int],
 ) -> Tensor:
@@ -176,7 +146,9 @@ def _forward(
     return h
 
 
-def _collect(layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], collected: Sequence[_Collected]) -> None:
+def _collect(
+    layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], collected: Sequence[AttentionWeights]
+) -> None:
     """Attention weights of one layer, of each window over the frames of its own audio. q, k: (B, H, n or T, d)."""
     scale = q.shape[-1] ** -0.5
     for place, (window, own) in enumerate(zip(windows, collected, strict=True)):
@@ -184,7 +156,7 @@ def _collect(layer: int, q: Tensor, k: Tensor, windows: Sequence[_Window], colle
             continue
         asked = q[place, :, : len(window.tokens)].float() * scale
         weights = (asked @ k[place, :, : window.frames].float().transpose(1, 2)).softmax(dim=-1)
-        own.take(layer, weights, slice(0, len(window.tokens) - 1))
+        own.take(layer, weights)
 
 
 def _probabilities(weights: DecoderWeights, states: Tensor, tokens: Tensor, eot: int) -> Tensor:

@@ -94,7 +94,7 @@ class WhisperModel(Tabled):
         self._extractor = LogMelExtractor(net.dims.n_mels)
         heads = generation_config.get("alignment_heads")
         self._words = WordFinder(self._weights, tokenizer, heads, device.bucket)
-        supports = {"timestamps", "word_timestamps", "no_speech", "search", "prompt", "hotwords"}
+        supports = {"timestamps", "word_timestamps", "punctuation", "no_speech", "search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
         self.supports = frozenset(supports)

@@ -31,6 +31,9 @@ class WordFinder:
         tokenizer: of the model.
         published: ``alignment_heads`` of its generation_config.json, or None.
         bucket: as in `DecoderState`.
+
+    Attributes:
+        finding: look for heads that follow the audio better than the published ones.
     """
 
     def __init__(
@@ -44,10 +47,11 @@ class WordFinder:
         self._tokenizer = tokenizer
         self._bucket = bucket
         self._published = published
+        self.finding = True
 
     @cached_property
     def heads(self) -> tuple[tuple[int, int], ...]:
-        """The (layer, head) pairs that the checkpoint publishes; none = found in each window.
+        """The (layer, head) pairs that the checkpoint publishes, if it does.
 
         Raises:
             ModelFormatError: it publishes something else (code ``alignment_heads``).
@@ -73,6 +77,7 @@ class WordFinder:
             [[token for token in one.tokens if token < tokenizer.eot] if one.segments else [] for one in hypotheses],
             eot=tokenizer.eot,
             heads=self.heads,
+            finding=self.finding,
             bucket=self._bucket,
         )
         return [self._with_words(one, own, options) for one, own in zip(hypotheses, times, strict=True)]
