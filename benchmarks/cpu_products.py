@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 import machine
 from voxport.devices.host import prepare_process, set_threads
-from voxport.models.cpu_products import StepLinear, linear, one_query_attention
+from voxport.models.cpu_products import StepLinear, few_queries_attention, linear
 from voxport.models.lasr.net import Convolution, LasrDimensions, SubsamplingConvolution
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def step_products(height: int, width: int, rows: int) -> tuple[Product, Product]
 def attentions(heads: int, rows: int) -> tuple[Product, Product]:
     q, k, v = (torch.randn(rows, heads, length, 64) for length in (1, WINDOW, WINDOW))
     v_transposed = v.transpose(2, 3).contiguous()
-    return lambda: F.scaled_dot_product_attention(q, k, v), lambda: one_query_attention(q, k, v_transposed)
+    return lambda: F.scaled_dot_product_attention(q, k, v), lambda: few_queries_attention(q, k, v_transposed)
 
 
 def main() -> None:

@@ -156,6 +156,10 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
         "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
         "--max_line_width", "--max_line_count", "--max_words_per_line", "--highlight_words",
+        "--beam_size", "--patience", "--length_penalty", "--best_of", "--temperature",
+        "--temperature_increment_on_fallback", "--compression_ratio_threshold", "--logprob_threshold",
+        "--no_speech_threshold", "--seed", "--initial_prompt", "--condition_on_previous_text", "--hotwords",
+        "--hotword_weight",
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from voxport.models import cpu_products
-from voxport.models.cpu_products import StepLinear, linear, one_query_attention
+from voxport.models.cpu_products import StepLinear, few_queries_attention, linear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,15 +80,15 @@ def test_a_step_of_one_row_packs_nothing_and_several_pack_once() -> None:
 
 
 @pytest.mark.parametrize(("batch", "heads", "length", "size"), [(1, 2, 1500, 64), (5, 3, 7, 16)])
-def test_one_query_attention(batch: int, heads: int, length: int, size: int) -> None:
+def test_few_queries_attention(batch: int, heads: int, length: int, size: int) -> None:
     q, k, v = (
         draw(batch, heads, 1, size),
         draw(batch, heads, length, size),
         draw(batch, heads, length, size + 1)[..., 1:],
     )
     wanted = F.scaled_dot_product_attention(q.double(), k.double(), v.double())
-    found = one_query_attention(q, k, v.transpose(2, 3).contiguous())
+    found = few_queries_attention(q, k, v.transpose(2, 3).contiguous())
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
     # As a slice of a longer batch, the way a batch looks that lost rows.
-    longer = one_query_attention(q[:1], k[:1], v.transpose(2, 3).contiguous()[:1])
+    longer = few_queries_attention(q[:1], k[:1], v.transpose(2, 3).contiguous()[:1])
     torch.testing.assert_close(longer, found[:1], rtol=0, atol=1e-6)

@@ -14,6 +14,7 @@ import voxport
 from test_pipeline import RATE, Recorder, region, said
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline import PipelineOptions, Transcription
+from voxport.pipeline.history import History
 from voxport.pipeline.languages import PER_WINDOW_SECONDS, DetectionOptions, LanguageEvidence, window_language
 from voxport.pipeline.resuming import ResumingScheduler
 from voxport.types import AUTO_PER_WINDOW, LANGUAGE_DETECTION_SEGMENTS, DecodingOptions
@@ -162,6 +163,18 @@ def test_the_first_batches_are_decoded_by_the_replica_that_encoded_them() -> Non
     for model in (first, second):
         assert sorted(model.encoded) == sorted(model.heard)
     assert {0, 20, 40, 60} <= {*first.encoded}
+
+
+@pytest.mark.parametrize("per_window", [False, True])
+def test_what_was_said_before_is_told_in_order(per_window: bool) -> None:
+    """The rest of a region comes before the next region, though that one is encoded already."""
+    model = Polyglot()
+    model.script[20] = said(" first", 0.0, 9.0, resume=9.0)
+    detection = DetectionOptions(per_window=per_window)
+    scheduler = ResumingScheduler([model], DecodingOptions(), 1, detection, History())
+    list(scheduler.run(regions(20, 20, 20, 20, 20, 20)))
+    assert model.heard == [0, 20, 29, 40, 60, 80, 100]
+    assert sorted(model.encoded) == model.heard
 
 
 # Each window in its own.

@@ -320,7 +320,7 @@ def test_a_part_can_be_kept() -> None:
         ({"batch_size": 0}, "at least 1"),
         ({"channels": "left"}, "left"),
         ({"channels": -1}, "-1"),
-        ({"beam_size": 5}, "beam_size"),
+        ({"beams": 5}, "beams"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

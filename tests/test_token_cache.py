@@ -20,7 +20,7 @@ def test_both_layouts_hold_the_same() -> None:
     with torch.inference_mode():
         projection = StepLinear(draw(3 * WIDTH, WIDTH), draw(3 * WIDTH))
         hidden = draw(ROWS, 5, WIDTH)
-        caches = [kind(hidden, HEADS, LENGTH, torch.float32) for kind in (HeadsFirst, PositionsFirst)]
+        caches = [kind(hidden, ROWS, HEADS, LENGTH, torch.float32) for kind in (HeadsFirst, PositionsFirst)]
         rows, end = ROWS, 0
         for count in (3, 1, 1, 1):  # a prompt, then single tokens; a row ends in between
             h = draw(rows, count, WIDTH)

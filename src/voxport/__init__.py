@@ -96,7 +96,8 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
             replica each, among which windows are shared out.
         **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision`, `graph`, `recipe` as in `load_model`
             (with a name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`,
-            `language_detection_segments`, `task`, `vad`, `channels`, `format_dictation`, `batch_size`.
+            `language_detection_segments`, `task`, `vad`, `channels`, `format_dictation`, `batch_size`; for Whisper
+            `beam_size`, `temperature`, `initial_prompt`, `hotwords` and others.
 
     Raises:
         VoxportError: see `voxport.errors` for the tree.

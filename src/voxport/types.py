@@ -76,7 +76,7 @@ class Segment:
         start, end: seconds.
         text: as decoded; Whisper's begins with a space.
         tokens: ids of the text and of its timestamps.
-        temperature: 0.0 for greedy decoding.
+        temperature: that the window's text was drawn at; 0.0 where the likeliest was taken.
         avg_logprob: mean natural-log probability of the window's tokens, end of text included.
         compression_ratio: UTF-8 bytes of the window's text over its zlib size; above 2.4 speaks of repetition.
         no_speech_prob: probability of "no speech" at the window's first step.
@@ -120,8 +120,21 @@ class DecodingOptions:
         timestamps: predict segment times.
         no_speech_threshold: a window whose no-speech probability is above it and whose average log probability is
             below `logprob_threshold` is silent. None switches the rule off.
-        logprob_threshold: see above.
+        logprob_threshold: see above; also, a text below it is decoded again at the next temperature. None = neither.
+        compression_ratio_threshold: a text above it, or one that ended in a loop, is decoded again at the next
+            temperature. None = never.
         max_tokens: at most so many tokens a window, None = the model's own limit.
+        beam_size: texts that are followed at temperature 0; 1 = greedy.
+        patience: a beam search goes on until ``round(beam_size * patience)`` texts ended.
+        length_penalty: alpha of ((5 + length) / 6)^alpha, by which a text's log probability is divided; None = its
+            length.
+        best_of: texts that are drawn above temperature 0.
+        temperatures: the first that gives a text within the thresholds is taken; not empty, ascending.
+        seed: of what is drawn.
+        initial_prompt: text that is taken to stand before every window.
+        previous_tokens: what stands before this window, behind `initial_prompt`: tokens of the model.
+        hotwords: terms that a beam search is drawn towards.
+        hotword_weight: natural-log units that each of their tokens gains.
     """
 
     task: Task = "transcribe"
@@ -129,8 +142,19 @@ class DecodingOptions:
     window_languages: tuple[str, ...] | None = None
     timestamps: bool = True
     no_speech_threshold: float | None = 0.6
-    logprob_threshold: float = -1.0
+    logprob_threshold: float | None = -1.0
+    compression_ratio_threshold: float | None = 2.4
     max_tokens: int | None = None
+    beam_size: int = 1
+    patience: float = 1.0
+    length_penalty: float | None = None
+    best_of: int = 5
+    temperatures: tuple[float, ...] = (0.0,)
+    seed: int = 0
+    initial_prompt: str | None = None
+    previous_tokens: tuple[int, ...] = ()
+    hotwords: tuple[str, ...] = ()
+    hotword_weight: float = 1.0
 
     @property
     def languages(self) -> list[str]:

@@ -12,6 +12,7 @@ from voxport.cli.outputs import check_folder
 from voxport.cli.parser import integer_from
 from voxport.cli.progress import Progress
 from voxport.cli.results import JSONLines, ResultFiles, Results, TextStream
+from voxport.cli.search_options import add_prompt_options, add_search_options, search_options
 from voxport.cli.signals import EXIT_INTERRUPTED
 from voxport.devices import DTYPES, PRECISIONS
 from voxport.errors import UnsupportedOptionError, UsageError
@@ -69,6 +70,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     _add_output_options(parser.add_argument_group("what comes out"))
     _add_subtitle_options(parser.add_argument_group("how subtitles (srt, vtt) are cut"))
     _add_recognition_options(parser.add_argument_group("how it is heard"))
+    add_prompt_options(parser.add_argument_group("what the model is told (Whisper)"))
+    add_search_options(parser.add_argument_group("how the words are searched for (Whisper)"))
     _add_machine_options(parser.add_argument_group("model and machine"))
     general = parser.add_argument_group("general")
     general.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary; errors still show")
@@ -218,6 +221,7 @@ def run(arguments: argparse.Namespace) -> int:
         channels=arguments.channels,
         format_dictation=arguments.format_dictation,
         batch_size=arguments.batch_size,
+        **search_options(arguments),
     )
     get_devices(arguments.device)
     recordings = find_recordings(arguments.inputs)

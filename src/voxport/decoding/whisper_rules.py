@@ -125,25 +125,38 @@ class RuleState:
         Returns:
             tokens (B,) int64.
         """
+        is_time = self.forbid(logits)
+        tokens = steps.choose(logits, index)
+        if is_time is not None:
+            self._remember(tokens, is_time)
+        return tokens
+
+    def forbid(self, logits: Tensor) -> Tensor | None:
+        """Put -inf at what may not come next.
+
+        Args:
+            logits: (B, V) float32, with `WhisperRules.bias` already added. They are changed.
+
+        Returns:
+            (B,), where the likeliest token is a timestamp; None where no times are predicted.
+        """
         first, self._first = self._first, False
-        if not self._rules.timestamps:
-            if first:
-                logits += self._first_bias
-            return steps.choose(logits, index)
         if first:
             logits += self._first_bias
-            is_time = torch.ones_like(self._single)
-        else:
-            is_time = self._forbid(logits)
-        tokens = steps.choose(logits, index)
-        self._remember(tokens, is_time)
-        return tokens
+        if not self._rules.timestamps:
+            return None
+        return torch.ones_like(self._single) if first else self._forbid_times(logits)
+
+    def take(self, tokens: Tensor) -> None:
+        """Remember the tokens (B,) that a step went on with, which need not be the likeliest."""
+        if self._rules.timestamps:
+            self._remember(tokens, tokens >= self._rules.timestamp_begin)
 
     def logprobs(self, steps: Steps) -> Tensor:
         """Log probabilities among the allowed tokens, (n, B). One that is not finite speaks of logits that are not."""
         return steps.logprobs()
 
-    def _forbid(self, logits: Tensor) -> Tensor:
+    def _forbid_times(self, logits: Tensor) -> Tensor:
         """Take away what the rules on timestamps do not allow; returns (B,), where a timestamp comes."""
         begin, eot = self._rules.timestamp_begin, self._rules.eot
         others, times = logits[:, :begin], logits[:, begin:]
@@ -163,10 +176,22 @@ class RuleState:
         self._single = is_time > self._last_is_time
         self._last_is_time = is_time
 
+    def gather(self, sources: Tensor) -> None:
+        """Let each row go on from what row ``sources[row]`` (B,) has said."""
+        for name in _MEMORY:
+            setattr(self, name, getattr(self, name)[sources])
+
     def drop_row(self, row: int, last: int) -> None:
         """Forget `row`; row `last` takes its place."""
-        for name in ("_last_is_time", "_pair", "_single", "_latest"):
-            state = getattr(self, name)
-            state = state.clone()
-            state[row] = state[last]
-            setattr(self, name, state[:last])
+        self.drop_window(row, last, 1)
+
+    def drop_window(self, window: int, last: int, beams: int) -> None:
+        """Forget the rows of `window`, so many side by side; those of window `last` take their place."""
+        here, there = (slice(place * beams, (place + 1) * beams) for place in (window, last))
+        for name in _MEMORY:
+            state = getattr(self, name).clone()
+            state[here] = state[there]
+            setattr(self, name, state[: last * beams])
+
+
+_MEMORY = ("_last_is_time", "_pair", "_single", "_latest")

@@ -57,7 +57,7 @@ class ASRModel(Protocol):
             on their own, else this is a `JoiningModel`.
         languages: codes it was trained on.
         supports: names of optional abilities: "timestamps", "word_timestamps", "translate", "language_detection",
-            "no_speech", "dictation".
+            "no_speech", "dictation", "search" (beams, samples and temperatures), "prompt", "hotwords".
         batch_size: windows that are decoded together unless the caller says otherwise.
     """
 

@@ -136,17 +136,22 @@ class StepLinear:
         return torch.cat([product.view(-1), torch.mv(self._rest, x.view(-1))]).view(shape)
 
 
-def one_query_attention(q: Tensor, k: Tensor, v_transposed: Tensor) -> Tensor:
-    """Softmax attention of one query a row: q (B, H, 1, d), k (B, H, T, d), v_transposed (B, H, d, T) -> (B, H, 1, d).
+def few_queries_attention(q: Tensor, k: Tensor, v_transposed: Tensor) -> Tensor:
+    """Softmax attention of a few queries a row: q (B, H, n, d), k (B, H, T, d), v_transposed (B, H, d, T).
 
     k and v are read once, in the order in which they lie in memory.
+
+    Returns:
+        (B, H, n, d).
     """
     B, H, T, d = k.shape
+    n = q.shape[2]
     # The vectors are turned rows: MKL takes four times as long for a column whose stride says that it is a matrix's.
-    scores = torch.bmm(k.view(B * H, T, d), (q * d**-0.5).reshape(B * H, 1, d).transpose(1, 2))
-    probabilities = scores.view(B * H, 1, T).softmax(dim=-1)
+    scores = torch.bmm(k.view(B * H, T, d), (q * d**-0.5).reshape(B * H, n, d).transpose(1, 2))
+    scores = scores.view(B * H, 1, T) if n == 1 else scores.transpose(1, 2).contiguous()
+    probabilities = scores.softmax(dim=-1)
     attended = torch.bmm(v_transposed.view(B * H, d, T), probabilities.transpose(1, 2))
-    return attended.view(B, H, 1, d)
+    return attended.view(B, H, 1, d) if n == 1 else attended.transpose(1, 2).reshape(B, H, n, d)
 
 
 def _onednn_linear(

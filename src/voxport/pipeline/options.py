@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from voxport.errors import UsageError
-from voxport.types import AUTO_PER_WINDOW, LANGUAGE_DETECTION_SEGMENTS, Task
+from voxport.types import AUTO_PER_WINDOW, LANGUAGE_DETECTION_SEGMENTS, DecodingOptions, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_BEAMS = 5
+"""Of a search that needs several and was given no number, as in openai/whisper."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,23 @@ class PipelineOptions:
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
         format_dictation: turn dictation marks (``{period}``, ``[FINDINGS]``) into a report; for models that write them.
         batch_size: windows decoded together; None = as many as suit the model's size, at most 8.
+        beam_size: texts that are followed at temperature 0; None = 1, which is greedy, or 5 where hotwords are given.
+        patience: a window's search goes on until ``round(beam_size * patience)`` texts ended.
+        length_penalty: alpha of ((5 + length) / 6)^alpha, by which a text's log probability is divided; None = its
+            length.
+        best_of: texts that are drawn above temperature 0.
+        temperature: one, or several in ascending order: the first that gives a text within the thresholds is taken.
+        compression_ratio_threshold: a text above it, or one that ends in a loop, is decoded again at the next
+            temperature; None = never.
+        logprob_threshold: so is a text with a mean log probability below it; None = never.
+        no_speech_threshold: a window whose no-speech probability is above it and whose text is below
+            `logprob_threshold` is silent; None = no such rule.
+        seed: of what is drawn above temperature 0.
+        initial_prompt: text that is taken to stand before every window: names, spelling, style.
+        condition_on_previous_text: each window is told what was said before it. Windows are then decoded one after
+            the other.
+        hotwords: terms that the search is drawn towards.
+        hotword_weight: natural-log units that each of their tokens gains.
 
     Raises:
         UsageError: a value out of range.
@@ -34,6 +58,19 @@ class PipelineOptions:
     channels: int | Literal["mix", "split"] = "mix"
     format_dictation: bool = False
     batch_size: int | None = None
+    beam_size: int | None = None
+    patience: float = 1.0
+    length_penalty: float | None = None
+    best_of: int = 5
+    temperature: float | tuple[float, ...] = 0.0
+    compression_ratio_threshold: float | None = 2.4
+    logprob_threshold: float | None = -1.0
+    no_speech_threshold: float | None = 0.6
+    seed: int = 0
+    initial_prompt: str | None = None
+    condition_on_previous_text: bool = False
+    hotwords: tuple[str, ...] = ()
+    hotword_weight: float = DecodingOptions.hotword_weight
 
     def __post_init__(self) -> None:
         from voxport.tokenizer import language_code
@@ -55,3 +92,73 @@ class PipelineOptions:
             raise UsageError(f"unknown channels {self.channels!r}", hint="channels are: mix, split, or a number from 0")
         if isinstance(self.channels, int) and self.channels < 0:
             raise UsageError(f"channels count from 0, {self.channels} was asked for")
+        if self.condition_on_previous_text and (self.batch_size or 1) > 1:
+            raise UsageError(
+                "windows that are told what was said before them can't be decoded together",
+                hint="leave out the batch size, or condition_on_previous_text",
+            )
+        self._check_search()
+        object.__setattr__(self, "hotwords", _terms(self.hotwords))
+        if self.hotwords and self.beam_size == 1:
+            raise UsageError("hotwords need a search over several texts", hint="leave out the beam size, or raise it")
+
+    def _check_search(self) -> None:
+        temperatures = self.temperatures
+        if not temperatures or not all(0.0 <= value < math.inf for value in temperatures):
+            raise UsageError(f"temperatures are at least 0, not {self.temperature!r}", hint="0 is the likeliest text")
+        if list(temperatures) != sorted(set(temperatures)):
+            raise UsageError(f"temperatures must rise: {temperatures!r}", hint="e.g. 0, 0.2, 0.4")
+        for name in ("beam_size", "best_of"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 100:
+                raise UsageError(f"{name} must be from 1 to 100, not {value}")
+        if not 0.0 < self.patience < math.inf:
+            raise UsageError(f"patience must be above 0, not {self.patience}", hint="1 is the usual beam search")
+        if self.patience != 1.0 and self._beams == 1:
+            raise UsageError("patience is about a beam search", hint="give a beam size too, e.g. 5")
+        if self.length_penalty is not None and not 0.0 <= self.length_penalty <= 1.0:
+            raise UsageError(f"length_penalty must be from 0 to 1, not {self.length_penalty}")
+        if not 0.0 < self.hotword_weight < math.inf:
+            raise UsageError(f"hotword_weight must be above 0, not {self.hotword_weight}")
+        if self.seed < 0:
+            raise UsageError(f"the seed must be at least 0, not {self.seed}")
+
+    @property
+    def per_window(self) -> bool:
+        """Whether each window is decoded in the language that is detected in it."""
+        return self.language == AUTO_PER_WINDOW
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """All of them."""
+        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+
+    @property
+    def _beams(self) -> int:
+        return self.beam_size or (DEFAULT_BEAMS if self.hotwords else 1)
+
+    def decoding(self) -> DecodingOptions:
+        """The options of each window."""
+        return DecodingOptions(
+            task=self.task,
+            language=None if self.per_window else self.language,
+            no_speech_threshold=self.no_speech_threshold,
+            logprob_threshold=self.logprob_threshold,
+            compression_ratio_threshold=self.compression_ratio_threshold,
+            beam_size=self._beams,
+            patience=self.patience,
+            length_penalty=self.length_penalty,
+            best_of=self.best_of,
+            temperatures=self.temperatures,
+            seed=self.seed,
+            initial_prompt=self.initial_prompt,
+            hotwords=self.hotwords,
+            hotword_weight=self.hotword_weight,
+        )
+
+
+def _terms(hotwords: Iterable[str]) -> tuple[str, ...]:
+    """Without what is empty or said twice."""
+    if isinstance(hotwords, str):
+        raise UsageError("hotwords are a tuple of terms, not one string", hint="e.g. ('lisinopril', 'Dr. Osei')")
+    return tuple(dict.fromkeys(term.strip() for term in hotwords if term.strip()))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from voxport.models import ASRModel
+    from voxport.pipeline.history import History
+    from voxport.pipeline.languages import DetectionOptions
     from voxport.pipeline.regions import RegionAudio
+    from voxport.types import DecodingOptions
     from voxport.windows import Region
 
 LEAST_REST = 0.3
@@ -98,6 +101,22 @@ class ResumingScheduler(Scheduler[ResumingJob]):
     _usual: str | None = None
     """The language of the recording's beginning, for windows in which none is certain."""
 
+    def __init__(
+        self,
+        models: Sequence[ASRModel],
+        options: DecodingOptions,
+        batch_size: int,
+        detection: DetectionOptions | None = None,
+        history: History | None = None,
+    ) -> None:
+        """
+        Args:
+            models, options, batch_size, detection: as `Scheduler`.
+            history: what was said so far, of which each window is told; batches of one only.
+        """
+        super().__init__(models, options, batch_size, detection)
+        self._history = history
+
     def _job(self, order: int, audio: RegionAudio) -> ResumingJob:
         return ResumingJob(order, audio, position=audio.region.start)
 
@@ -133,6 +152,10 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         encoded, batch[0].encoded = batch[0].encoded, ()
         for windows in encoded or [self._encoded(model, batch, detect=self._detection.per_window)]:
             self._hear(model, windows)
+            if self._history is not None:  # which is told in order: what is left of a region before the next region
+                (job,) = windows.jobs
+                while not job.done:
+                    self._hear(model, self._encoded(model, [job], detect=self._detection.per_window))
 
     def _encoded(self, model: ASRModel, batch: list[ResumingJob], *, detect: bool) -> _Windows:
         """The next windows of these regions."""
@@ -146,13 +169,17 @@ class ResumingScheduler(Scheduler[ResumingJob]):
     def _hear(self, model: ASRModel, windows: _Windows) -> None:
         """Decode windows, and bring their regions on."""
         options = replace(self._options, language=self.language, window_languages=self._own_languages(windows))
+        if self._history is not None:
+            options = replace(options, previous_tokens=self._history.tokens)
         hypotheses: list[Hypothesis] = self._timed(model, "decode", model.decode, windows.encoded, options)
         if self.language is None and not self._detection.per_window:  # this is the recording's only window
             self.language = hypotheses[0].language
             if hypotheses[0].language_probabilities is not None:
                 self.evidence.add(hypotheses[0].language_probabilities, windows.speech()[0])
         for job, end, hypothesis in zip(windows.jobs, windows.ends, hypotheses, strict=True):
-            _take(job, end, hypothesis)
+            kept = _take(job, end, hypothesis)
+            if self._history is not None:
+                self._history.add(kept, hypothesis)
 
     def _own_languages(self, windows: _Windows) -> tuple[str, ...] | None:
         """In which language each window is to be decoded, where each has its own; else None."""
@@ -166,8 +193,8 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         return tuple(languages)
 
 
-def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> None:
-    """Add a window's segments to its region, and move on to where the next window begins."""
+def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]:
+    """Add a window's segments to its region, and move on to where the next window begins; returns what was added."""
     start, region = job.position, job.audio.region
     # A time beyond the window's audio is in its padding.
     segments = [
@@ -193,6 +220,7 @@ def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> None:
         following = _next_start(region, start)
     job.position = following
     job.done = following >= region.end or region.speech_after(following) < LEAST_REST
+    return kept
 
 
 def _next_start(region: Region, start: float) -> float:

@@ -11,14 +11,15 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voxport.audio import AudioSource, open_audio, prepare_source
-from voxport.errors import UnsupportedOptionError
+from voxport.errors import UnsupportedOptionError, UsageError
+from voxport.pipeline.history import History
 from voxport.pipeline.joining import JoiningScheduler
 from voxport.pipeline.languages import LIKELIEST, DetectionOptions, LanguageEvidence, most_spoken, per_window_cut
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.reports import with_reports
 from voxport.pipeline.resuming import ResumingScheduler
-from voxport.types import AUTO_PER_WINDOW, DecodingOptions, Segment, Transcript
+from voxport.types import Segment, Transcript
 from voxport.windows import CutOptions, OverlapOptions, OverlapPlanner, RegionPlanner
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from voxport.audio import AudioInput
     from voxport.models import ASRModel, JoiningModel
     from voxport.pipeline.schedule import Scheduler
+    from voxport.types import DecodingOptions
     from voxport.windows import Planner
 
 
@@ -55,9 +57,8 @@ class Transcription:
         self._models = list(model) if isinstance(model, Sequence) else [model]
         self._model = model = self._models[0]
         self._options = options or PipelineOptions()
-        self._per_window = self._options.language == AUTO_PER_WINDOW
-        language = None if self._per_window else self._options.language
-        self._decoding = DecodingOptions(task=self._options.task, language=language)
+        self._per_window = self._options.per_window
+        self._decoding = self._options.decoding()
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
         self._language: str | None = None
@@ -67,6 +68,8 @@ class Transcription:
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
+        if self._options.condition_on_previous_text:
+            _check_conditioning(self._models)
         if self._options.format_dictation and "dictation" not in model.supports:
             raise UnsupportedOptionError(
                 f"{model.name} writes no dictation marks, there is nothing to format",
@@ -131,7 +134,7 @@ class Transcription:
             reader = RegionReader(
                 stream.blocks(), vad=self._options.vad, planner=_planner(self._model, per_window=self._per_window)
             )
-            scheduler = _scheduler(self._models, self._decoding, self._options, per_window=self._per_window)
+            scheduler = _scheduler(self._models, self._decoding, self._options)
             self._evidence.append(scheduler.evidence)
             try:
                 for segment in scheduler.run(reader):
@@ -195,9 +198,21 @@ def _planner(model: ASRModel, *, per_window: bool) -> Planner:
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
 
-def _scheduler(
-    models: Sequence[ASRModel], decoding: DecodingOptions, options: PipelineOptions, *, per_window: bool
-) -> Scheduler[Any]:
+def _scheduler(models: Sequence[ASRModel], decoding: DecodingOptions, options: PipelineOptions) -> Scheduler[Any]:
+    detection = DetectionOptions(options.language_detection_segments, options.per_window)
+    if options.condition_on_previous_text:
+        return ResumingScheduler(models, decoding, 1, detection, History())
     kind = JoiningScheduler if models[0].context_seconds else ResumingScheduler
-    detection = DetectionOptions(options.language_detection_segments, per_window)
     return kind(models, decoding, options.batch_size or models[0].batch_size, detection)
+
+
+def _check_conditioning(models: Sequence[ASRModel]) -> None:
+    if "prompt" not in models[0].supports:
+        raise UnsupportedOptionError(
+            f"{models[0].name} can't be told what was said before", hint="leave out --condition_on_previous_text"
+        )
+    if len(models) > 1:
+        raise UsageError(
+            "windows that are told what was said before them can't be shared out among several devices",
+            hint="name one device, or leave out --condition_on_previous_text",
+        )

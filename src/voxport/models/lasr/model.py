@@ -17,6 +17,7 @@ from voxport.decoding.ctc_segments import SegmentAssembler
 from voxport.decoding.ctc_words import FrameClock, WordAssembler
 from voxport.errors import AudioError, DecodingError, ModelFormatError, UnsupportedOptionError, UsageError
 from voxport.features.lasr import HOP_LENGTH, SAMPLE_RATE, WIN_LENGTH, frame_count, lasr_log_mel
+from voxport.models.abilities import refuse_missing
 from voxport.models.checkpoint import read_json
 from voxport.models.identity import model_identity
 from voxport.models.lasr.checkpoint import blank_token, dimensions, load_network
@@ -226,6 +227,7 @@ class LasrModel(Tabled):
             )
         if options.max_tokens is not None:
             raise UnsupportedOptionError(f"{self.name} has a token for each frame: there is no limit to set")
+        refuse_missing(self, options)
 
     # Looking into it -------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from voxport.decoding.repetition import compression_ratio
 from voxport.decoding.whisper_segments import split_segments
 from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
+from voxport.models.abilities import refuse_missing
 from voxport.models.identity import model_identity
 from voxport.models.reference.hooks import Point, capture
 from voxport.models.reference.published import import_transformers, load_model, load_part, require_finite
@@ -160,6 +161,7 @@ class ReferenceWhisper:
         """
         for language in options.languages or [next(iter(self.languages))]:
             self.prompt(language, options.task, options.timestamps)
+        refuse_missing(self, options)
 
     def features(self, audio: Sequence[Audio]) -> ReferenceFeatures:
         """Log-mel spectrograms of windows of at most 30 s at 16 kHz, padded to 30 s, by the published extractor.
@@ -402,7 +404,8 @@ class ReferenceWhisper:
             "flags": () if ended else ("truncated",),
         }
         threshold = options.no_speech_threshold
-        if threshold is not None and no_speech > threshold and average < options.logprob_threshold:
+        unlikely = options.logprob_threshold is not None and average < options.logprob_threshold
+        if threshold is not None and no_speech > threshold and unlikely:
             return Hypothesis("", (), (), language, **shared)
         pieces, resume = split_segments(tokens, self.timestamp_begin, duration)
         segments: list[Segment] = []

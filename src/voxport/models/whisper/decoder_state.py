@@ -1,6 +1,7 @@
 """Whisper's decoder, one step after the other: weights laid out for steps, and the state of windows under way.
 
-Shapes: B windows, n tokens at once, T encoder positions (1500), D width, H heads, V vocabulary.
+Shapes: B rows, n tokens at once, T encoder positions (1500), D width, H heads, V vocabulary. A window has one row, or
+several that hear the same: the beams of a search.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from voxport.devices.fused import NOTHING_FUSED, FusedOperations
-from voxport.models.cpu_products import StepLinear, linear, one_query_attention
+from voxport.models.cpu_products import StepLinear, few_queries_attention, linear
 from voxport.models.whisper.token_cache import HeadsFirst, PositionsFirst, TokenCache
 
 if TYPE_CHECKING:
@@ -113,16 +114,19 @@ class DecoderWeights:
 
 
 class DecoderState:
-    """B windows under way: static self-attention cache, cross-attention keys and values computed once.
+    """Windows under way: static self-attention cache, cross-attention keys and values computed once.
 
     All rows are at the same position. Only Python integers steer the shapes, so a step never waits for the device.
+    Each window has one row until `widen` makes more of it: the rows of a window stand side by side, and share what the
+    window is heard by.
 
     Args:
         weights: of the model.
-        hidden: (B, T, D), the encoder's output.
+        hidden: (windows, T, D), the encoder's output.
         max_length: at most so many tokens in all.
         bucket: the length to which attention is to look when so many tokens are there, `Device.bucket`: what lies
             beyond them is masked, and the device meets few shapes.
+        beams: rows that a window may have at the most.
     """
 
     def __init__(
@@ -131,15 +135,18 @@ class DecoderState:
         hidden: Tensor,
         max_length: int,
         bucket: Callable[[int], int] = lambda length: length,
+        beams: int = 1,
     ) -> None:
         if max_length > weights.dims.max_target:
             raise ValueError(f"max_length {max_length} exceeds the model's {weights.dims.max_target} positions")
         self._weights = weights
         self.rows = hidden.shape[0]
         self.position = 0
+        self._per_window = 1
         cache = HeadsFirst if hidden.is_cpu else PositionsFirst
+        rows = hidden.shape[0] * beams
         self._caches: list[TokenCache] = [
-            cache(hidden, layer.heads, max_length, layer.cache_dtype) for layer in weights.layers
+            cache(hidden, rows, layer.heads, max_length, layer.cache_dtype) for layer in weights.layers
         ]
         self._bucket = bucket
         self._max_length = max_length
@@ -147,6 +154,7 @@ class DecoderState:
         self._cross = [layer.cross_keys_values(hidden) for layer in weights.layers]
         # Two products beat the general attention where memory is the limit, see cpu_products.
         self._by_products = hidden.is_cpu
+        self._device = hidden.device
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Feed `tokens` (B, n) at the next n positions; returns the normalised hidden states (B, n, D)."""
@@ -166,8 +174,10 @@ class DecoderState:
             # One token sees the whole cache; a prompt needs the triangle.
             attended = F.scaled_dot_product_attention(q, k, v, mask, is_causal=n > 1 and mask is None)
             x, h = layer.join(layer.own_out, _merge(attended), x, layer.cross_norm)
-            q = layer.cross_q(h).view(rows, n, layer.heads, -1).transpose(1, 2)
-            x, h = layer.join(layer.cross_out, _merge(self._attend_cross(q, *cross)), x, layer.final_norm)
+            # The rows of a window are several queries to the same keys.
+            q = layer.cross_q(h).view(rows // self._per_window, n * self._per_window, layer.heads, -1).transpose(1, 2)
+            attended = _merge(self._attend_cross(q, *cross)).reshape(rows, n, -1)
+            x, h = layer.join(layer.cross_out, attended, x, layer.final_norm)
             x, h = layer.feed_forward(h, x, next_norm)
         self.position = end
         return h
@@ -198,22 +208,41 @@ class DecoderState:
             return logits.float()
         return out.copy_(logits)
 
+    def widen(self, beams: int) -> None:
+        """Make `beams` rows, all alike, of each window's one."""
+        if beams > 1:
+            sources = torch.arange(self.rows, device=self._device).repeat_interleave(beams)
+            self._per_window = beams
+            self.rows *= beams
+            self.gather(sources)
+
+    def gather(self, sources: Tensor) -> None:
+        """Let each row go on from what row ``sources[row]`` (B,) was told; both belong to the same window."""
+        for cache in self._caches:
+            cache.gather(sources, self.position)
+
     def drop_row(self, row: int) -> None:
-        """Forget a finished row: the last one takes its place. Copies one row, so that the others stay contiguous."""
-        last = self.rows - 1
-        if row != last:
+        """As `drop_window`, where each window has one row."""
+        self.drop_window(row)
+
+    def drop_window(self, window: int) -> None:
+        """Forget a finished window: the last one takes its place. The others stay contiguous, and are not copied."""
+        beams = self._per_window
+        last = self.rows // beams - 1
+        if window != last:
             for cache, (cross_k, cross_v) in zip(self._caches, self._cross, strict=True):
-                cache.move(row, last, self.position)
-                cross_k[row] = cross_k[last]
-                cross_v[row] = cross_v[last]
-        self.rows = last
+                for beam in range(beams):
+                    cache.move(window * beams + beam, last * beams + beam, self.position)
+                cross_k[window] = cross_k[last]
+                cross_v[window] = cross_v[last]
+        self.rows = last * beams
 
     def _attend_cross(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """(B, H, n, d) -> (B, H, n, d)."""
-        rows, n = q.shape[0], q.shape[2]
-        if n == 1 and self._by_products:
-            return one_query_attention(q, k[:rows], v[:rows])
-        return F.scaled_dot_product_attention(q, k[:rows], v[:rows].transpose(2, 3))
+        """(windows, H, n, d) -> (windows, H, n, d), n tokens of all rows of a window."""
+        windows, n = q.shape[0], q.shape[2]
+        if self._by_products and n == self._per_window:
+            return few_queries_attention(q, k[:windows], v[:windows])
+        return F.scaled_dot_product_attention(q, k[:windows], v[:windows].transpose(2, 3))
 
 
 def _merge(attended: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class GraphStep(nn.Module):
             tokens: int64 (B, 1).
             position: int64 (1,), where they stand.
             cache: of each layer keys and values (B, H, L, d), filled up to `position`.
-            cross: of each layer the encoder's keys and values (B, H, T, d).
+            cross: of each layer the encoder's keys and values (windows, H, T, d); B is as much or a multiple.
 
         Returns:
             The normalised hidden states (B, 1, D), and the caches with this step in them.
@@ -66,9 +66,12 @@ class GraphStep(nn.Module):
             kept.append((k, v))
             attended = F.scaled_dot_product_attention(q, k, v, seen)
             x = x + own.out_proj(attended.view(rows, 1, -1))
-            q = layer.encoder_attn.q_proj(layer.encoder_attn_layer_norm(x)).view(rows, self.heads, 1, -1)
-            attended = F.scaled_dot_product_attention(q, cross_k, cross_v)
-            x = x + layer.encoder_attn.out_proj(attended.view(rows, 1, -1))
+            # The rows of a window are several queries to the same keys.
+            windows = cross_k.shape[0]
+            q = layer.encoder_attn.q_proj(layer.encoder_attn_layer_norm(x))
+            q = q.view(windows, rows // windows, self.heads, -1).transpose(1, 2)
+            attended = F.scaled_dot_product_attention(q, cross_k, cross_v).transpose(1, 2)
+            x = x + layer.encoder_attn.out_proj(attended.reshape(rows, 1, -1))
             x = x + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(x))))
         out: Tensor = self.decoder.layer_norm(x)
         return out, kept
@@ -78,22 +81,24 @@ class GraphDecoderState(DecoderState):
     """As `DecoderState`. The prompt goes the usual way; rows that have ended are computed further and not looked at.
 
     Args:
-        weights, hidden, max_length: as there.
+        weights, hidden, max_length, beams: as there.
         step: `GraphStep`, compiled.
     """
 
-    def __init__(self, weights: DecoderWeights, hidden: Tensor, max_length: int, step: Step) -> None:
+    def __init__(self, weights: DecoderWeights, hidden: Tensor, max_length: int, step: Step, beams: int = 1) -> None:
         rows = hidden.shape[0]
-        self._count = 2 ** (rows - 1).bit_length()  # few different ones, since each is a graph of its own
-        padding = hidden[-1:].expand(self._count - rows, -1, -1)
+        windows = 2 ** (rows - 1).bit_length()  # few different ones, since each is a graph of its own
+        padding = hidden[-1:].expand(windows - rows, -1, -1)
         length = graph_length(max_length, weights.dims.max_target)
-        super().__init__(weights, torch.cat([hidden, padding]) if self._count > rows else hidden, length)
+        super().__init__(weights, torch.cat([hidden, padding]) if windows > rows else hidden, length, beams=beams)
         self.rows = rows
+        self._count = windows * beams
         self._step = step
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._read: list[tuple[Tensor, Tensor]] = []
         self._tokens = torch.zeros(self._count, 1, dtype=torch.int64, device=hidden.device)
         self._positions = torch.arange(length, device=hidden.device)
+        self._sources = torch.arange(self._count, device=hidden.device)
 
     def advance(self, tokens: Tensor) -> Tensor:
         """As `DecoderState.advance`."""
@@ -108,16 +113,28 @@ class GraphDecoderState(DecoderState):
         self.position += 1
         return hidden[: self.rows]
 
-    def drop_row(self, row: int) -> None:
-        """As `DecoderState.drop_row`, but the graph's rows stay as many as they were."""
-        last = self.rows - 1
+    def gather(self, sources: Tensor) -> None:
+        """As `DecoderState.gather`."""
         if not self._kept:
-            super().drop_row(row)
+            super().gather(sources)
             return
-        if row != last:
-            for k, v in (*self._kept, *self._read):
-                k[row], v[row] = k[last], v[last]
-        self.rows = last
+        self._sources[: self.rows] = sources
+        self._kept = [(k.index_select(0, self._sources), v.index_select(0, self._sources)) for k, v in self._kept]
+
+    def drop_window(self, window: int) -> None:
+        """As `DecoderState.drop_window`, but the graph's rows stay as many as they were."""
+        if not self._kept:
+            super().drop_window(window)
+            return
+        beams = self._per_window
+        last = self.rows // beams - 1
+        if window != last:
+            for k, v in self._read:
+                k[window], v[window] = k[last], v[last]
+            here, there = (slice(place * beams, (place + 1) * beams) for place in (window, last))
+            for k, v in self._kept:
+                k[here], v[here] = k[there], v[there]
+        self.rows = last * beams
 
     def _take_over(self) -> None:
         """What the prompt has left, in tensors whose shapes stay."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from voxport.decoding.greedy import GreedyRow, decode_greedy
-from voxport.decoding.repetition import compression_ratio, find_loop
+from voxport.decoding.greedy import decode_greedy
 from voxport.decoding.whisper_rules import WhisperRules
-from voxport.decoding.whisper_segments import split_segments
 from voxport.devices.fused import NOTHING_FUSED
 from voxport.errors import AudioError, UnsupportedOptionError, UsageError
 from voxport.features.whisper import LogMelExtractor
@@ -24,8 +22,9 @@ from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.models.whisper.stages import whisper_stages
+from voxport.models.whisper.window_decoder import WindowDecoder
 from voxport.tokenizer import WhisperTokenizer
-from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo, Segment
+from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +33,6 @@ if TYPE_CHECKING:
     from voxport.devices import Device
     from voxport.models.recipe import Recipe
     from voxport.models.whisper.net import Whisper
-
-MAX_TOKENS = 224
-"""Of a window, openai/whisper's limit: half of the decoder's positions."""
-
-REPETITIVE = 2.4
-"""A compression ratio above this speaks of a loop (openai/whisper's threshold)."""
-
-LOOK_FOR_LOOPS_EVERY = 16
-"""Tokens between two looks: a loop is worth cutting short, not worth finding at once."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ class WhisperModel(Tabled):
         self._step = device.compile(GraphStep(net)) if device.graph else None
         self._mel_dtype = net.model.encoder.conv1.weight.dtype
         self._extractor = LogMelExtractor(net.dims.n_mels)
-        supports = {"timestamps", "no_speech"}
+        supports = {"timestamps", "no_speech", "search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
         self.supports = frozenset(supports)
@@ -167,7 +157,7 @@ class WhisperModel(Tabled):
             return EncodedWindows(pieces[0] if len(pieces) == 1 else torch.cat(pieces), features.durations)
 
     def decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
-        """Greedy decoding by Whisper's rules.
+        """The words of each window by Whisper's rules: greedy, by beam search or by samples, see `WindowDecoder`.
 
         Raises:
             UnsupportedOptionError: a language or a task that this checkpoint lacks.
@@ -225,11 +215,18 @@ class WhisperModel(Tabled):
         """What the decoder starts with."""
         return list(self.tokenizer.sot_sequence(language, task, timestamps))
 
-    def start(self, encoded: EncodedWindows, max_length: int) -> DecoderState:
-        """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included."""
+    def start(self, encoded: EncodedWindows, max_length: int, beams: int = 1) -> DecoderState:
+        """Begin decoding these windows token by token, at most `max_length` tokens in all, prompt included.
+
+        `beams`: rows that `DecoderState.widen` may make of each window.
+        """
         if self._step is not None:
-            return GraphDecoderState(self._weights, encoded.hidden, max_length, self._step)
-        return DecoderState(self._weights, encoded.hidden, max_length, self.device.bucket)
+            return GraphDecoderState(self._weights, encoded.hidden, max_length, self._step, beams)
+        return DecoderState(self._weights, encoded.hidden, max_length, self.device.bucket, beams)
+
+    def rules_bias(self, rules: WhisperRules) -> Tensor:
+        """(V,), to be added to all logits, see `WhisperRules.bias`."""
+        return rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype)
 
     # Looking into it -------------------------------------------------------------------------------------------------
 
@@ -272,7 +269,7 @@ class WhisperModel(Tabled):
                 state,
                 hidden[:, -1],
                 rules.start(len(encoded), self._torch_device),
-                bias=rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype),
+                bias=self.rules_bias(rules),
                 eot=tokenizer.eot,
                 max_tokens=count,
                 sync_interval=self.device.sync_interval,
@@ -280,48 +277,22 @@ class WhisperModel(Tabled):
         return [row.tokens for row in rows]
 
     def _decode(self, encoded: EncodedWindows, options: DecodingOptions) -> list[Hypothesis]:
-        tokenizer = self.tokenizer
-        limit = options.max_tokens or MAX_TOKENS
-        rows = len(encoded)
-        length = len(tokenizer.sot_sequence("en", options.task, options.timestamps))  # in any language
-        limit = min(limit, self.net.dims.max_target - length)
-        state = self.start(encoded, length + limit)
-        languages, detected = self._languages_for(state, options)
-        prompts = [tokenizer.sot_sequence(language, options.task, options.timestamps) for language in languages]
-        prompt = torch.tensor(prompts, device=self._torch_device)
-        hidden = state.advance(prompt)
-        no_speech = self._no_speech(state, hidden)
         rules = WhisperRules(
             vocabulary=self.net.dims.vocabulary,
-            eot=tokenizer.eot,
-            no_timestamps=tokenizer.no_timestamps,
-            timestamp_begin=tokenizer.timestamp_begin,
+            eot=self.tokenizer.eot,
+            no_timestamps=self.tokenizer.no_timestamps,
+            timestamp_begin=self.tokenizer.timestamp_begin,
             suppress=self._suppress,
             suppress_first=self._suppress_first,
             timestamps=options.timestamps,
             max_initial_timestamp=self._max_initial,
         )
-        results = decode_greedy(
-            state,
-            hidden[:, -1],
-            rules.start(rows, self._torch_device),
-            bias=rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype),
-            eot=tokenizer.eot,
-            max_tokens=limit,
-            sync_interval=self.device.sync_interval,
-            should_stop=self._is_looping,
-        )
-        return [
-            replace(self._hypothesis(row, options, duration, language, probability), language_probabilities=among)
-            for row, duration, language, probability, among in zip(
-                results, encoded.durations, languages, no_speech, detected, strict=True
-            )
-        ]
+        return WindowDecoder(self, rules, options).decode(encoded)
 
-    def _languages_for(
+    def languages_for(
         self, state: DecoderState, options: DecodingOptions
     ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
-        """The language of each window, and among which it was detected, if it was."""
+        """The language of each window, and how likely each is where it had to be detected, which rewinds the state."""
         undetected = [None] * state.rows
         if not self.tokenizer.multilingual:
             return ["en"] * state.rows, undetected
@@ -339,62 +310,6 @@ class WhisperModel(Tabled):
         codes = list(self.tokenizer.language_tokens)
         ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
         return [dict(zip(codes, row, strict=True)) for row in logits[:, ids].softmax(dim=-1).tolist()]
-
-    def _no_speech(self, state: DecoderState, hidden: Tensor) -> list[float]:
-        """Probability of the no-speech token directly after the start of transcript."""
-        probabilities: list[float] = state.logits(hidden[:, 0]).softmax(dim=-1)[:, self.tokenizer.no_speech].tolist()
-        return probabilities
-
-    def _is_looping(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) % LOOK_FOR_LOOPS_EVERY == 0 and find_loop(self._text_tokens(tokens)) is not None
-
-    def _text_tokens(self, tokens: Sequence[int]) -> list[int]:
-        return [token for token in tokens if token < self.tokenizer.eot]
-
-    def _hypothesis(
-        self, row: GreedyRow, options: DecodingOptions, duration: float, language: str | None, no_speech: float
-    ) -> Hypothesis:
-        tokens, flags = self._cut_loop(row.tokens)
-        if not row.ended and not row.stopped:
-            flags = (*flags, "truncated")
-        average = sum(row.logprobs) / max(len(row.logprobs), 1)
-        silent = (
-            options.no_speech_threshold is not None
-            and no_speech > options.no_speech_threshold
-            and average < options.logprob_threshold
-        )
-        text = self.tokenizer.decode(tokens)
-        ratio = compression_ratio(text.strip())
-        if ratio > REPETITIVE and "repetition" not in flags:
-            flags = (*flags, "repetition")
-        shared = {
-            "temperature": 0.0,
-            "avg_logprob": average,
-            "compression_ratio": ratio,
-            "no_speech_prob": no_speech,
-            "flags": flags,
-        }
-        if silent:
-            return Hypothesis(text="", tokens=(), segments=(), language=language, **shared)  # type: ignore[arg-type]
-        pieces, resume = split_segments(tokens, self.tokenizer.timestamp_begin, duration)
-        segments: list[Segment] = []
-        for piece in pieces:
-            words = self.tokenizer.decode(piece.tokens)
-            if words.strip() and piece.start < piece.end:
-                segments.append(
-                    Segment(len(segments), None, piece.start, piece.end, words, piece.tokens, **shared)  # type: ignore[arg-type]
-                )
-        text = "".join(segment.text for segment in segments)
-        return Hypothesis(text, tuple(tokens), tuple(segments), language, resume=resume, **shared)  # type: ignore[arg-type]
-
-    def _cut_loop(self, tokens: list[int]) -> tuple[list[int], tuple[str, ...]]:
-        """Tokens with a loop at their end reduced to its first round, and the flag that says so."""
-        loop = find_loop(self._text_tokens(tokens))
-        if loop is None:
-            return tokens, ()
-        keep = loop.start + loop.period
-        text_positions = [i for i, token in enumerate(tokens) if token < self.tokenizer.eot]
-        return tokens[: text_positions[keep]] if keep < len(text_positions) else tokens, ("repetition",)
 
 
 def _batch_size(net: Whisper) -> int:

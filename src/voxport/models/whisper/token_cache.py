@@ -1,6 +1,6 @@
 """Keys and values of the tokens so far, of one decoder layer: one class for each way in which they lie in memory.
 
-Shapes: B windows, n tokens at once, H heads, d a head's width, D = H x d, L the longest length.
+Shapes: B rows, n tokens at once, H heads, d a head's width, D = H x d, L the longest length.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ class TokenCache(Protocol):
         """Let row `source` take the place of `row`, in the first `length` positions."""
         ...
 
+    def gather(self, sources: Tensor, length: int) -> None:
+        """Let row i become a copy of row ``sources[i]`` (int64), in the first `length` positions."""
+        ...
+
 
 class HeadsFirst(TokenCache):
     """(2, B, H, L, d): each head's keys follow each other, as a processor likes to read them."""
 
-    def __init__(self, hidden: Tensor, heads: int, length: int, dtype: torch.dtype) -> None:
-        B, _, D = hidden.shape
+    def __init__(self, hidden: Tensor, rows: int, heads: int, length: int, dtype: torch.dtype) -> None:
+        D = hidden.shape[-1]
         self._heads = heads
         # Zeros, since what is masked is multiplied by 0 and must not be NaN.
-        self._kept = hidden.new_zeros(2, B, heads, length, D // heads, dtype=dtype)
+        self._kept = hidden.new_zeros(2, rows, heads, length, D // heads, dtype=dtype)
 
     def put(self, projection: StepLinear, h: Tensor, start: int) -> Tensor:
         B, n, _ = h.shape
@@ -51,6 +55,9 @@ class HeadsFirst(TokenCache):
     def move(self, row: int, source: int, length: int) -> None:
         self._kept[:, row, :, :length] = self._kept[:, source, :, :length]
 
+    def gather(self, sources: Tensor, length: int) -> None:
+        self._kept[:, : len(sources), :, :length] = self._kept[:, :, :, :length].index_select(1, sources)
+
 
 class PositionsFirst(TokenCache):
     """(L, B, 3, H, d): the projection writes a step's queries, keys and values where they stay, without a copy.
@@ -58,9 +65,9 @@ class PositionsFirst(TokenCache):
     For accelerators: one operation less to dispatch for each layer and step.
     """
 
-    def __init__(self, hidden: Tensor, heads: int, length: int, dtype: torch.dtype) -> None:
-        B, _, D = hidden.shape
-        self._kept = hidden.new_zeros(length, B, 3, heads, D // heads, dtype=dtype)
+    def __init__(self, hidden: Tensor, rows: int, heads: int, length: int, dtype: torch.dtype) -> None:
+        D = hidden.shape[-1]
+        self._kept = hidden.new_zeros(length, rows, 3, heads, D // heads, dtype=dtype)
 
     def put(self, projection: StepLinear, h: Tensor, start: int) -> Tensor:
         B, n, D = h.shape
@@ -77,3 +84,6 @@ class PositionsFirst(TokenCache):
 
     def move(self, row: int, source: int, length: int) -> None:
         self._kept[:length, row] = self._kept[:length, source]
+
+    def gather(self, sources: Tensor, length: int) -> None:
+        self._kept[:length, : len(sources), 1:] = self._kept[:length, :, 1:].index_select(1, sources)
