@@ -14,7 +14,8 @@ import voxport
 from test_pipeline import RATE, Recorder, region, said
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline import PipelineOptions, Transcription
-from voxport.pipeline.languages import DetectionOptions, LanguageEvidence, window_language
+from voxport.pipeline.history import History
+from voxport.pipeline.languages import PER_WINDOW_SECONDS, DetectionOptions, LanguageEvidence, window_language
 from voxport.pipeline.resuming import ResumingScheduler
 from voxport.types import AUTO_PER_WINDOW, LANGUAGE_DETECTION_SEGMENTS, DecodingOptions
 
@@ -164,6 +165,18 @@ def test_the_first_batches_are_decoded_by_the_replica_that_encoded_them() -> Non
     assert {0, 20, 40, 60} <= {*first.encoded}
 
 
+@pytest.mark.parametrize("per_window", [False, True])
+def test_what_was_said_before_is_told_in_order(per_window: bool) -> None:
+    """The rest of a region comes before the next region, though that one is encoded already."""
+    model = Polyglot()
+    model.script[20] = said(" first", 0.0, 9.0, resume=9.0)
+    detection = DetectionOptions(per_window=per_window)
+    scheduler = ResumingScheduler([model], DecodingOptions(), 1, detection, History())
+    list(scheduler.run(regions(20, 20, 20, 20, 20, 20)))
+    assert model.heard == [0, 20, 29, 40, 60, 80, 100]
+    assert sorted(model.encoded) == model.heard
+
+
 # Each window in its own.
 
 
@@ -251,6 +264,16 @@ def test_per_window_the_transcript_names_the_language_of_most_seconds(batch_size
     german = sum(one.end - one.start for one in transcript.segments if one.language == "de") / 240
     assert found["de"] == pytest.approx(0.9 * german + 0.05 * (1 - german), abs=1e-3)
     assert transcript.language_probability == found["de"]
+
+
+def test_per_window_windows_are_shorter() -> None:
+    """Long ones more often hold two languages."""
+    model = ByTime()
+    voxport.transcribe(recording(240), model=model, vad=False, language=AUTO_PER_WINDOW)
+    assert max(length for batch in model.batches for length in batch) <= PER_WINDOW_SECONDS
+    model = ByTime()
+    voxport.transcribe(recording(240), model=model, vad=False)
+    assert max(length for batch in model.batches for length in batch) > PER_WINDOW_SECONDS
 
 
 def test_channels_that_are_split_have_each_a_language() -> None:

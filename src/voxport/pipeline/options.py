@@ -136,14 +136,14 @@ class PipelineOptions:
             raise UsageError(f"the seed must be at least 0, not {self.seed}")
 
     @property
+    def per_window(self) -> bool:
+        """Whether each window is decoded in the language that is detected in it."""
+        return self.language == AUTO_PER_WINDOW
+
+    @property
     def temperatures(self) -> tuple[float, ...]:
         """All of them."""
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
-
-    @property
-    def per_window(self) -> bool:
-        """Whether each window is decoded in a language of its own."""
-        return self.language == AUTO_PER_WINDOW
 
     @property
     def _beams(self) -> int:

@@ -138,13 +138,8 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         if len(opening) < 2:
             return opening
         batches = [opening[start : start + size] for start in range(0, len(opening), size)]
-        encoded = [self._encoded(self._models[0], batch, detect=True) for batch in batches]
-        if self._history is None:
-            opening[0].encoded = encoded
-        else:  # a region is heard to its end before the next one begins
-            for job, windows in zip(opening, encoded, strict=True):
-                job.encoded = [windows]
-        found = [pair for windows in encoded for pair in windows.by_speech()]
+        opening[0].encoded = [self._encoded(self._models[0], batch, detect=True) for batch in batches]
+        found = [pair for windows in opening[0].encoded for pair in windows.by_speech()]
         evidence = LanguageEvidence() if self._detection.per_window else self.evidence
         for probabilities, seconds in found[:asked]:
             evidence.add(probabilities, seconds)
@@ -158,6 +153,10 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         encoded, batch[0].encoded = batch[0].encoded, ()
         for windows in encoded or [self._encoded(model, batch, detect=self._detection.per_window)]:
             self._hear(model, windows)
+            if self._history is not None:  # which is told in order: what is left of a region before the next region
+                (job,) = windows.jobs
+                while not job.done:
+                    self._hear(model, self._encoded(model, [job], detect=self._detection.per_window))
 
     def _encoded(self, model: ASRModel, batch: list[ResumingJob], *, detect: bool) -> _Windows:
         """The next windows of these regions."""

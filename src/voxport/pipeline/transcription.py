@@ -14,7 +14,7 @@ from voxport.audio import AudioSource, open_audio, prepare_source
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline.history import History
 from voxport.pipeline.joining import JoiningScheduler
-from voxport.pipeline.languages import LIKELIEST, DetectionOptions, LanguageEvidence, most_spoken
+from voxport.pipeline.languages import LIKELIEST, DetectionOptions, LanguageEvidence, most_spoken, per_window_cut
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.reports import with_reports
@@ -132,7 +132,11 @@ class Transcription:
     ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
-            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
+            reader = RegionReader(
+                stream.blocks(),
+                vad=self._options.vad,
+                planner=_planner(self._model, per_window=self._options.per_window),
+            )
             scheduler = _scheduler(self._models, self._decoding, self._options)
             self._evidence.append(scheduler.evidence)
             try:
@@ -189,10 +193,10 @@ class Transcription:
         )
 
 
-def _planner(model: ASRModel) -> Planner:
+def _planner(model: ASRModel, *, per_window: bool) -> Planner:
     """How a recording is cut for this model."""
     if not model.context_seconds:
-        return RegionPlanner(CutOptions(max_seconds=model.window_seconds))
+        return RegionPlanner(per_window_cut() if per_window else CutOptions(max_seconds=model.window_seconds))
     step = cast("JoiningModel", model).frame_seconds
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 

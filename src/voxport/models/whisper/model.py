@@ -207,9 +207,10 @@ class WhisperModel(Tabled):
                     f"{self.name} is an English-only model, the language asked for is {language!r}",
                     hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}, or --language en",
                 )
+            cantonese = "Cantonese came with large-v3, e.g. whisper-large-v3-turbo; --language zh is the nearest here"
             raise UnsupportedOptionError(
                 f"{self.name} does not know the language {language!r}",
-                hint=f"it knows: {', '.join(sorted(self.languages))}",
+                hint=cantonese if language == "yue" else f"it knows: {', '.join(sorted(self.languages))}",
             )
         if options.task == "translate" and "translate" not in self.supports:
             raise UnsupportedOptionError(
@@ -300,7 +301,7 @@ class WhisperModel(Tabled):
     def languages_for(
         self, state: DecoderState, options: DecodingOptions
     ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
-        """The language of each window, and among which it was detected, if it was, which rewinds the state."""
+        """The language of each window, and how likely each is where it had to be detected, which rewinds the state."""
         undetected = [None] * state.rows
         if not self.tokenizer.multilingual:
             return ["en"] * state.rows, undetected

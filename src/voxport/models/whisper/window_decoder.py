@@ -9,7 +9,7 @@ themselves is taken, as faster-whisper does; openai/whisper takes the last.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -39,23 +39,22 @@ LOOK_FOR_LOOPS_EVERY = 16
 """Tokens between two looks: a loop is worth cutting short, not worth finding at once."""
 
 
-_Languages: TypeAlias = "list[tuple[str, dict[str, float] | None]]"
-
-
 @dataclass(frozen=True)
 class _Begun:
     """Windows whose prompt is in the state.
 
     Attributes:
         hidden: (N, D), at the prompt's last token.
-        languages: of each window, and among which it was detected, if it was.
+        languages: of each window.
+        detected: how likely each language is in each window, None where it was not detected for this.
         no_speech: of each, the probability of the no-speech token directly after the start of transcript.
         limit: tokens that each may have.
     """
 
     state: DecoderState
     hidden: Tensor
-    languages: _Languages
+    languages: Sequence[str]
+    detected: Sequence[dict[str, float] | None]
     no_speech: list[float]
     limit: int
 
@@ -91,33 +90,40 @@ class WindowDecoder:
             DecodingError: non-finite values (code ``non_finite``).
         """
         tried: list[list[_Attempt]] = [[] for _ in range(len(encoded))]
-        languages: _Languages | None = None
+        first: _Begun | None = None
         pending = list(range(len(encoded)))
         for temperature in self._options.temperatures:
             windows = encoded if len(pending) == len(encoded) else encoded.select(pending)
-            begun = self._begin(windows, temperature, languages and [languages[window] for window in pending])
-            languages = languages or begun.languages
+            known = None if first is None else [first.languages[window] for window in pending]
+            begun = self._begin(windows, temperature, known)
+            first = first or begun
             texts = self._texts(begun, temperature)
             for position, window in enumerate(pending):
                 tried[window].append(self._attempt(texts[position], windows, begun, position, temperature))
             pending = [window for window in pending if not tried[window][-1].satisfying]
             if not pending:
                 break
-        return [_settled(attempts).hypothesis for attempts in tried]
+        detected = first.detected if first is not None else ()
+        return [
+            replace(_settled(attempts).hypothesis, language_probabilities=among)
+            for attempts, among in zip(tried, detected, strict=True)
+        ]
 
-    def _begin(self, encoded: EncodedWindows, temperature: float, languages: _Languages | None) -> _Begun:
+    def _begin(self, encoded: EncodedWindows, temperature: float, languages: Sequence[str] | None) -> _Begun:
         """Feed the prompt. Languages are detected where they are neither asked for nor known already."""
         model, options = self._model, self._options
         before = self._before()
         length = len(before) + len(model.prompt("en", options.task, options.timestamps))  # in any language
         limit = min(options.max_tokens or MAX_TOKENS, model.net.dims.max_target - length)
         state = model.start(encoded, length + limit, self._beams(temperature))
-        languages = languages or list(zip(*model.languages_for(state, options), strict=True))
-        prompts = [[*before, *model.prompt(language, options.task, options.timestamps)] for language, _ in languages]
+        detected: Sequence[dict[str, float] | None] = [None] * len(encoded)
+        if languages is None:
+            languages, detected = model.languages_for(state, options)
+        prompts = [[*before, *model.prompt(language, options.task, options.timestamps)] for language in languages]
         hidden = state.advance(torch.tensor(prompts, device=encoded.hidden.device))
         at_start = state.logits(hidden[:, len(before)]).softmax(dim=-1)
         no_speech: list[float] = at_start[:, model.tokenizer.no_speech].tolist()
-        return _Begun(state, hidden[:, -1], languages, no_speech, limit)
+        return _Begun(state, hidden[:, -1], languages, detected, no_speech, limit)
 
     def _texts(self, begun: _Begun, temperature: float) -> list[Said]:
         """Decode to the end, or to the limit."""
@@ -172,13 +178,12 @@ class WindowDecoder:
         """What a window said, and whether that will do."""
         options = self._options
         said = said.without_loop(self._rules.eot)
-        language, detected = begun.languages[position]
         hypothesis = make_hypothesis(
             said,
             self._model.tokenizer,
             options,
             duration=windows.durations[position],
-            language=language,
+            language=begun.languages[position],
             no_speech=begun.no_speech[position],
             temperature=temperature,
         )
@@ -186,7 +191,6 @@ class WindowDecoder:
         silent = is_silent(said.average, begun.no_speech[position], options)
         repetitive = ratio is not None and (said.looped or (hypothesis.compression_ratio or 0.0) > ratio)
         unlikely = likely is not None and said.average < likely
-        hypothesis = replace(hypothesis, language_probabilities=detected)
         return _Attempt(hypothesis, repetitive, silent or not (repetitive or unlikely))
 
     def _beams(self, temperature: float) -> int:
