@@ -11,6 +11,7 @@ For information only: no exit status depends on the figures.
 from __future__ import annotations
 
 import argparse
+import random
 import re
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 TERMS = Path(__file__).resolve().parent / "hotwords.txt"
 NOT_SAID = "# ...then"
-WEIGHTS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+WEIGHTS = (1.0, 2.0, 3.0, 4.0)
 
 
 def parse() -> argparse.Namespace:
@@ -36,6 +37,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", action="append", help="(default: whisper-tiny.en and whisper-base)")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST)
     parser.add_argument("--weights", default=",".join(map(str, WEIGHTS)), help="comma-separated")
+    parser.add_argument(
+        "--others", type=int, default=20, metavar="N", help="recordings of other speech, drawn by a seed"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     return parser.parse_args()
@@ -54,6 +58,7 @@ def main() -> int:
     recordings = read_manifest(arguments.manifest)
     medical = [r for r in recordings if r.group == "medical" and r.language == "en"]
     other = [r for r in recordings if r.kind == "real" and r.language == "en" and not r.group]
+    other = random.Random(0).sample(other, min(arguments.others, len(other)))
     said, drugs = read_terms()
     weights = [float(weight) for weight in arguments.weights.split(",")]
     rows = []
