@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CERTAIN = 0.5
 """A window in which no language is this probable is decoded in that of the window before it."""
 
-PER_WINDOW_SECONDS = 15.0
+PER_WINDOW_SECONDS = 20.0
 """Longest window where each has its own language: what is longer more often holds two. Fuller windows have fewer errors
 in one language, so recordings in one are better heard as such. Measured by benchmarks/languages.py."""
 
@@ -27,7 +27,7 @@ LIKELIEST = 5
 
 def per_window_cut(seconds: float = PER_WINDOW_SECONDS) -> CutOptions:
     """How a recording is cut where each window has its own language."""
-    return CutOptions(max_seconds=seconds, min_seconds=seconds / 2)
+    return CutOptions(max_seconds=seconds, min_seconds=seconds / 4)
 
 
 @dataclass(frozen=True)
