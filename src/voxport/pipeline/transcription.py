@@ -57,7 +57,6 @@ class Transcription:
         self._models = list(model) if isinstance(model, Sequence) else [model]
         self._model = model = self._models[0]
         self._options = options or PipelineOptions()
-        self._per_window = self._options.per_window
         self._decoding = self._options.decoding()
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
@@ -75,7 +74,7 @@ class Transcription:
                 f"{model.name} writes no dictation marks, there is nothing to format",
                 hint="MedASR does: --model medasr",
             )
-        if self._per_window and "language_detection" not in model.supports:
+        if self._options.per_window and "language_detection" not in model.supports:
             raise UnsupportedOptionError(
                 f"{model.name} detects no language, so it can't find that of each window",
                 hint="use a multilingual model, e.g. whisper-base, or leave --language out",
@@ -131,9 +130,7 @@ class Transcription:
     ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
-            reader = RegionReader(
-                stream.blocks(), vad=self._options.vad, planner=_planner(self._model, per_window=self._per_window)
-            )
+            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model, self._options))
             scheduler = _scheduler(self._models, self._decoding, self._options)
             self._evidence.append(scheduler.evidence)
             try:
@@ -190,10 +187,10 @@ class Transcription:
         )
 
 
-def _planner(model: ASRModel, *, per_window: bool) -> Planner:
+def _planner(model: ASRModel, options: PipelineOptions) -> Planner:
     """How a recording is cut for this model."""
     if not model.context_seconds:
-        return RegionPlanner(per_window_cut() if per_window else CutOptions(max_seconds=model.window_seconds))
+        return RegionPlanner(per_window_cut() if options.per_window else CutOptions(max_seconds=model.window_seconds))
     step = cast("JoiningModel", model).frame_seconds
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
