@@ -36,7 +36,7 @@ KEPT = 6
 
 ONE_LANGUAGE, OTHER_OPENING, CLIPS = "one language", "10 s in another, then 100 s", "single clips"
 WORDS = "a word or two"
-WORDS_OF_EACH = 20
+WORDS_OF_EACH = 12
 
 TRUST = (0.0, 0.3, 0.5, 0.7, 0.9)
 """Probabilities from which on windows are counted together."""

@@ -2,7 +2,8 @@
 
     {"segments": [[0.0, 1.5, " Hello"]], "duration": 11.0, "warnings": [], "then": null}
 
-``detected``, if it is there, is what was found of the language: ``[{"fr": 0.98}, 20.0]``, probabilities and seconds.
+``detected``, if it is there, is what was found of the language, probabilities and seconds of windows:
+``[[{"fr": 0.98}, 20.0]]``.
 ``then`` is what happens after the segments: null, "corrupt" (an `AudioError`), "usage" (an error about the whole run)
 or "hang" (until a signal comes; a file called "hanging" says that it is so far). Run as a script it is the command line
 over this pipeline.
@@ -60,7 +61,8 @@ class FakeTranscription:
         self.warnings = script.get("warnings", [])
         if "detected" in script:
             self.detected = LanguageEvidence()
-            self.detected.add(*script["detected"])
+            for probabilities, seconds in script["detected"]:
+                self.detected.add(probabilities, seconds)
         for start, end, words, *more in script.get("segments", []):
             fields = dict(more[0]) if more else {}
             if "words" in fields:

@@ -484,7 +484,7 @@ def test_a_real_recording_as_json(tiny_en: Path, jfk: Path, tmp_path: Path, caps
 # Which language it is.
 
 
-FRENCH = [{"fr": 0.976, "en": 0.024}, 20.0]
+FRENCH = [[{"fr": 0.976, "en": 0.024}, 20.0]]
 
 
 def test_the_detected_language_is_told_once(voxport: CommandLine) -> None:
@@ -492,6 +492,16 @@ def test_the_detected_language_is_told_once(voxport: CommandLine) -> None:
     assert done.err.splitlines()[0] == "language: French (98 %, from 1 window)"
     assert done.err.count("language") == 1
     assert done.out == "Hello\nworld.\n"
+
+
+def test_a_second_language_is_told_with_what_to_do(voxport: CommandLine) -> None:
+    two = [[{"fr": 0.99, "en": 0.01}, 30.0], [{"fr": 0.02, "en": 0.98}, 20.0]]
+    done = voxport(voxport.record("talk.wav", HELLO, detected=two))
+    assert done.err.splitlines()[0] == (
+        "language: French (60 %, from 2 windows); English 40 %: if both are spoken, use --language auto-per-window"
+    )
+    unsure = [[{"fr": 0.6, "en": 0.4}, 1.0]]  # one window is in one language
+    assert "English" not in voxport(voxport.record("short.wav", HELLO, detected=unsure)).err
 
 
 def test_of_several_recordings_each_language_is_told_with_its_name(voxport: CommandLine) -> None:

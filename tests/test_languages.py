@@ -202,9 +202,9 @@ def test_a_window_that_is_not_certain_is_decoded_in_the_language_of_the_beginnin
 
 
 def test_the_rest_of_a_region_that_is_not_certain_keeps_its_language() -> None:
-    model = Polyglot({0: sure("de"), 20: sure("fr"), 29: sure("en", 0.4)})
-    model.script[20] = said(" first", 0.0, 9.0, resume=9.0)
-    _, segments = run(model, regions(20, 20), per_window=True)
+    model = Polyglot({0: sure("de"), 25: sure("fr"), 34: sure("en", 0.4)})
+    model.script[25] = said(" first", 0.0, 9.0, resume=9.0)
+    _, segments = run(model, regions(25, 20), per_window=True)
     assert [segment.language for segment in segments] == ["de", "fr", "fr"]
 
 
@@ -264,6 +264,18 @@ def test_per_window_the_transcript_names_the_language_of_most_seconds(batch_size
     german = sum(one.end - one.start for one in transcript.segments if one.language == "de") / 240
     assert found["de"] == pytest.approx(0.9 * german + 0.05 * (1 - german), abs=1e-3)
     assert transcript.language_probability == found["de"]
+
+
+def test_what_is_spoken_most_need_not_be_what_is_most_probable() -> None:
+    class Doubtful(Polyglot):
+        def _probabilities(self, window: Audio) -> dict[str, float]:
+            return sure("en", 1.0) if _label(window) < 5 else {"de": 0.55, "en": 0.45, "fr": 0.0}
+
+    transcript = voxport.transcribe(recording(50), model=Doubtful(), vad=False, language=AUTO_PER_WINDOW)
+    assert transcript.language == "de"
+    assert transcript.language_probabilities is not None
+    assert next(iter(transcript.language_probabilities)) == "en"
+    assert transcript.language_probability == transcript.language_probabilities["de"] < 0.45
 
 
 def test_per_window_windows_are_shorter() -> None:

@@ -11,11 +11,19 @@ if TYPE_CHECKING:
 __all__ = ["detected_line", "shares_line"]
 
 
+SECOND = 0.2
+"""From this probability on another language is told too. A window that is sure of it, among four, gives 0.25."""
+
+
 def detected_line(detected: LanguageEvidence) -> str:
-    """``French (98 %, from 4 windows)``."""
-    code, probability = next(iter(detected.probabilities().items()))
+    """``French (98 %, from 4 windows)``, and what to do where there may be several."""
+    (code, probability), *others = detected.probabilities().items()
     windows = f"{detected.windows} window{'' if detected.windows == 1 else 's'}"
-    return f"{_name(code)} ({100 * probability:.0f} %, from {windows})"
+    line = f"{_name(code)} ({100 * probability:.0f} %, from {windows})"
+    if detected.windows > 1 and others and others[0][1] >= SECOND:
+        other, share = others[0]
+        line += f"; {_name(other)} {100 * share:.0f} %: if both are spoken, use --language auto-per-window"
+    return line
 
 
 def shares_line(transcript: Transcript) -> str:

@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from voxport.types import Segment
 
 CERTAIN = 0.5
-"""A window in which no language is this probable is decoded in that of the window before it."""
+"""A window in which no language is this probable is decoded in that of the window before it: of a word or two, the
+likeliest is seldom the right one then (benchmarks/languages.py)."""
 
-PER_WINDOW_SECONDS = 15.0
-"""Longest window where each has its own language: what is longer more often holds two. Fuller windows have fewer errors
-in one language, so recordings in one are better heard as such. Measured by benchmarks/languages.py."""
+PER_WINDOW_SECONDS = 20.0
+"""Longest window where each has its own language: what is longer more often holds two (benchmarks/languages.py), what
+is shorter gives a model less context."""
 
 LIKELIEST = 5
 """Languages whose probabilities a transcript tells."""
 
 
 def per_window_cut(seconds: float = PER_WINDOW_SECONDS) -> CutOptions:
-    """How a recording is cut where each window has its own language."""
-    return CutOptions(max_seconds=seconds, min_seconds=seconds / 2)
+    """How a recording is cut where each window has its own language: at the longest pauses, people take turns there."""
+    return CutOptions(max_seconds=seconds, min_seconds=seconds / 4)
 
 
 @dataclass(frozen=True)

@@ -132,11 +132,7 @@ class Transcription:
     ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
-            reader = RegionReader(
-                stream.blocks(),
-                vad=self._options.vad,
-                planner=_planner(self._model, per_window=self._options.per_window),
-            )
+            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model, self._options))
             scheduler = _scheduler(self._models, self._decoding, self._options)
             self._evidence.append(scheduler.evidence)
             try:
@@ -193,10 +189,10 @@ class Transcription:
         )
 
 
-def _planner(model: ASRModel, *, per_window: bool) -> Planner:
+def _planner(model: ASRModel, options: PipelineOptions) -> Planner:
     """How a recording is cut for this model."""
     if not model.context_seconds:
-        return RegionPlanner(per_window_cut() if per_window else CutOptions(max_seconds=model.window_seconds))
+        return RegionPlanner(per_window_cut() if options.per_window else CutOptions(max_seconds=model.window_seconds))
     step = cast("JoiningModel", model).frame_seconds
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
