@@ -11,6 +11,7 @@ benchmarks/README.md.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 OURS = "voxport"
 SETTINGS = (
     Setting(OURS, "voxport", "default"),
-    Setting("voxport, published heads", "voxport", "published", counts=False),
+    Setting("voxport published heads", "voxport", "published", counts=False),
     Setting("faster-whisper", "faster_whisper", "plain"),
     Setting("faster-whisper vad", "faster_whisper", "vad"),
 )
@@ -93,6 +94,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the digits that are joined anew")
+    parser.add_argument(
+        "--columns", metavar="LABEL,...", help="only these engines: " + ", ".join(s.label for s in SETTINGS)
+    )
+    parser.add_argument(
+        "--reuse", type=Path, action="append", default=[], metavar="JSON", help="take what earlier results have"
+    )
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", default="word_times", help="name of the result files")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
@@ -104,6 +111,8 @@ def main() -> int:
     pythons = interpreters(arguments.environments, arguments.python)
     if "faster_whisper" not in pythons:
         raise SystemExit("not built: faster_whisper; run `python benchmarks/setup_engines.py faster_whisper`")
+    labels = arguments.columns.split(",") if arguments.columns else [setting.label for setting in SETTINGS]
+    settings = [setting for setting in SETTINGS if setting.label in labels]
     models = gather(arguments, pythons, {"voxport", "faster_whisper"})
     clips = [
         clip
@@ -114,10 +123,35 @@ def main() -> int:
         known = known_recordings(arguments.manifest, Path(folder), arguments.seed)
         if not known:
             raise SystemExit("the manifest has no English recording with `segments` and none of kind real-concat")
-        results = [
-            measure(setting, weights, known, clips, pythons, arguments) for weights in models for setting in SETTINGS
-        ]
+        results: list[Result] = []
+        for weights in models:
+            for setting in settings:
+                earlier = reused(arguments.reuse, weights.name, setting)
+                results.append(earlier or measure(setting, weights, known, clips, pythons, arguments))
+                # So that a run that was stopped can go on with --reuse.
+                machine.write_json(arguments.results / f"{arguments.name}.partial.json", as_data(results, []))
     return report(arguments, results)
+
+
+def as_data(results: list[Result], behind: list[str]) -> dict[str, Any]:
+    """What the result file holds."""
+    return {
+        "conditions": CONDITIONS,
+        "machine": machine.describe(),
+        "results": [{**asdict(one), "setting": asdict(one.setting)} for one in results],
+        "behind": behind,
+    }
+
+
+def reused(files: Sequence[Path], model: str, setting: Setting) -> Result | None:
+    """One engine's result with one model out of earlier files, if they have it."""
+    for file in files:
+        for one in json.loads(file.read_text(encoding="utf-8"))["results"]:
+            if (one["model"], one["setting"]["label"]) == (model, setting.label):
+                rows = {row: None if found is None else Cell(**found) for row, found in one["rows"].items()}
+                bins = [None if found is None else Bin(**found) for found in one["bins"]]
+                return Result(model, setting, rows, bins, one["calibration"], one["judged"], one["facts"])
+    return None
 
 
 @dataclass(frozen=True)
@@ -173,13 +207,8 @@ def report(arguments: argparse.Namespace, results: list[Result]) -> int:
         if not _holds(own, [one.rows.get(row) for one in results if one.model == ours.model and _is_peer(one)])
     ]
     text = markdown(results, behind)
-    data = {
-        "conditions": CONDITIONS,
-        "machine": machine.describe(),
-        "results": [{**asdict(one), "setting": asdict(one.setting)} for one in results],
-        "behind": behind,
-    }
-    machine.write_results(arguments.results, arguments.name, data, text)
+    machine.write_results(arguments.results, arguments.name, as_data(results, behind), text)
+    (arguments.results / f"{arguments.name}.partial.json").unlink(missing_ok=True)
     print(text)
     return 1 if behind else 0
 

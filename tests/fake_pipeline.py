@@ -67,6 +67,8 @@ class FakeTranscription:
             fields = dict(more[0]) if more else {}
             if "words" in fields:
                 fields["words"] = tuple(Word(*word) for word in fields["words"])
+            elif self._options.word_timestamps:
+                fields["words"] = _evenly(words, start, end)
             segment = Segment(id=len(self._segments), seek=0, start=start, end=end, text=words, **fields)
             self._segments.append(segment)
             self.position = end
@@ -93,6 +95,15 @@ class FakeTranscription:
             dtype="float32",
             channel="split" if self._options.channels == "split" else None,
         )
+
+
+def _evenly(text: str, start: float, end: float) -> tuple[Word, ...]:
+    """The words of a text, all of the same length, each as probable as its place."""
+    words = text.split()
+    step = (end - start) / len(words)
+    return tuple(
+        Word(f" {word}", start + n * step, start + n * step + step, 1 / (n + 1)) for n, word in enumerate(words)
+    )
 
 
 def load_fake_models(name: str, device: str = "auto", dtype: str = "auto", **_: Any) -> list[FakeModel]:

@@ -243,6 +243,28 @@ def test_words_are_underlined_where_the_model_gives_their_times(voxport: Command
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["-f", "vtt", "--highlight_words"], "00:02.000 --> 00:02.500\n<u>one</u> two\n\n"),
+        (["-f", "srt", "--max_words_per_line", "1"], "1\n00:00:02,000 --> 00:00:02,500\none\n\n"),
+    ],
+)
+def test_what_needs_words_asks_for_them(voxport: CommandLine, options: list[str], expected: str) -> None:
+    voxport.record("a.wav", [2.0, 3.0, " one two"])
+    done = voxport("a.wav", *options)
+    assert done.code == 0
+    assert expected in done.out
+
+
+def test_words_in_json(voxport: CommandLine) -> None:
+    voxport.record("a.wav", [2.0, 3.0, " one two"])
+    (segment,) = json.loads(voxport("a.wav", "--json", "--word_timestamps").out)["segments"]
+    assert segment["words"][1] == {"word": " two", "start": 2.5, "end": 3.0, "probability": 0.5}
+    (segment,) = json.loads(voxport("a.wav", "--json").out)["segments"]
+    assert segment["words"] is None
+
+
 def test_what_was_heard_before_a_failure_is_printed_whole(voxport: CommandLine) -> None:
     words = [[" one", 2.0, 2.5], [" two", 2.5, 3.0]]
     voxport.record("a.wav", [2.0, 3.0, " one two", {"words": words}], then="corrupt")

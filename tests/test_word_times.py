@@ -57,8 +57,17 @@ def test_a_word_goes_on_to_the_next_one_but_not_far() -> None:
     assert placed((1.0, 1.4), (1.6, 1.7)) == [(1.0, 1.6), (1.6, 1.7 + LONGEST_TAIL)]
 
 
-def test_a_word_that_nobody_heard_speech_under_stays() -> None:
-    assert placed((7.0, 7.5), following=7.5, latest=7.5) == [(7.0, 7.5)]
+def test_a_word_far_from_any_speech_stays() -> None:
+    assert placed((7.5, 7.8), following=7.8, latest=7.8) == [(7.5, 7.8)]
+
+
+def test_a_word_driven_out_of_speech_shares_the_time_of_its_neighbour() -> None:
+    assert placed((0.3, 0.3), (0.3, 2.0), (2.0, 2.4)) == [(1.0, 1.5), (1.5, 2.0), (2.0, 2.7)]
+    assert placed((2.0, 2.5), (3.2, 3.4), following=3.5, latest=3.5) == [(2.0, 2.4), (2.4, 2.8)]
+    with_third = placed((3.3, 3.3), (3.3, 3.5), (3.5, 4.6))
+    assert [end for _, end in with_third] == pytest.approx([4.3, 4.6, 4.9])
+    assert with_third[0][0] == 4.0
+    assert placed((0.0, 0.0), (2.0, 2.2)) == [(0.0, 0.3), (2.0, 2.5)]  # too far
 
 
 def test_words_end_where_the_next_window_begins() -> None:
@@ -67,7 +76,7 @@ def test_words_end_where_the_next_window_begins() -> None:
     assert placed((4.0, 5.0), (5.0, 5.9), following=5.0) == [(4.0, 5.0), (5.0, 6.0)]  # it only begins there
 
 
-def test_words_begin_where_those_before_end() -> None:
+def test_words_begin_where_those_before_them_end() -> None:
     assert placed((1.0, 1.5), (1.5, 2.0), earliest=1.8) == [(1.8, 1.8), (1.8, 2.3)]
 
 
