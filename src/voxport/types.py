@@ -168,6 +168,15 @@ class DecodingOptions:
     prepend_punctuations: str = PREPENDED
     append_punctuations: str = APPENDED
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DecodingOptions:
+        """From what `dataclasses.asdict` gave and JSON kept, which has lists for tuples.
+
+        Raises:
+            TypeError: there is a field that options lack.
+        """
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
     @property
     def languages(self) -> list[str]:
         """All languages that are asked for, each once."""
