@@ -175,7 +175,10 @@ class DecodingOptions:
         Raises:
             TypeError: there is a field that options lack.
         """
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return cls(**values)
 
     @property
     def languages(self) -> list[str]:
