@@ -264,6 +264,8 @@ def times(results: list[Result]) -> list[str]:
 def calibration(results: list[Result]) -> list[str]:
     """One model's reliability table and what it says in a sentence."""
     shown = [one for one in results if one.setting.label in JUDGED]
+    if not shown:
+        return ["Not looked at in this run."]
     lines = [
         (
             "Words of the English clips but the digits and the long one, by tenths of their probability: how many, "
