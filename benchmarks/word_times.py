@@ -206,7 +206,7 @@ def report(arguments: argparse.Namespace, results: list[Result]) -> int:
         for row, own in ours.rows.items()
         if not _holds(own, [one.rows.get(row) for one in results if one.model == ours.model and _is_peer(one)])
     ]
-    text = markdown(results, behind)
+    text = markdown(results, behind, joined=bool(arguments.reuse))
     machine.write_results(arguments.results, arguments.name, as_data(results, behind), text)
     (arguments.results / f"{arguments.name}.partial.json").unlink(missing_ok=True)
     print(text)
@@ -222,13 +222,15 @@ def _holds(own: Cell | None, peers: list[Cell | None]) -> bool:
     return own is not None and own.mean <= best
 
 
-def markdown(results: list[Result], behind: list[str]) -> str:
+def markdown(results: list[Result], behind: list[str], *, joined: bool) -> str:
     """The report."""
     versions = sorted(
         {f"{package} {version}" for one in results for package, version in one.facts.items() if package != "numpy"}
     )
     lines = ["# Times of words beside faster-whisper's", "", f"Machine: {machine.one_line(machine.describe())}.", ""]
     lines += [CONDITIONS, "", f"Versions: {', '.join(versions)}."]
+    if joined:
+        lines += ["", "**Not one run**: results of several runs were put together (--reuse)."]
     for model in dict.fromkeys(one.model for one in results):
         own = [one for one in results if one.model == model]
         lines += ["", f"## {model}: errors in ms", "", *times(own)]
@@ -264,6 +266,8 @@ def times(results: list[Result]) -> list[str]:
 def calibration(results: list[Result]) -> list[str]:
     """One model's reliability table and what it says in a sentence."""
     shown = [one for one in results if one.setting.label in JUDGED]
+    if not shown:
+        return ["Not looked at in this run."]
     lines = [
         (
             "Words of the English clips but the digits and the long one, by tenths of their probability: how many, "
