@@ -194,6 +194,10 @@ class Worker:
         """One file at the defaults: its segments as they came, and the memory meanwhile."""
         return self.request(op="watch", file=str(file), language=language, decoding=self.setting.decoding)
 
+    def words(self, file: Path, language: str) -> dict[str, Any]:
+        """The words of one recording with their times, in the setting's mode."""
+        return self.request(op="words", file=str(file), language=language, mode=self.setting.mode)
+
     def logits(self, file: Path, output: Path) -> None:
         """Write the logits of one recording, as one window, to `output` (.npy)."""
         self.request(op="logits", file=str(file), output=str(output))

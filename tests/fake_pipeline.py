@@ -2,6 +2,8 @@
 
     {"segments": [[0.0, 1.5, " Hello"]], "duration": 11.0, "warnings": [], "then": null}
 
+``detected``, if it is there, is what was found of the language, probabilities and seconds of windows:
+``[[{"fr": 0.98}, 20.0]]``.
 ``then`` is what happens after the segments: null, "corrupt" (an `AudioError`), "usage" (an error about the whole run)
 or "hang" (until a signal comes; a file called "hanging" says that it is so far). Run as a script it is the command line
 over this pipeline.
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from voxport.devices import get_device
 from voxport.errors import AudioError, ModelNotFoundError, UsageError
+from voxport.pipeline.languages import LanguageEvidence
 from voxport.types import ModelInfo, Segment, Transcript, Word
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ class FakeModel:
         self.dtype = "float32"
         self.float32_modules: tuple[str, ...] = ()
         self.context_seconds = 0.0
-        self.supports = frozenset({"timestamps", "word_timestamps"} if name == "medasr" else {"timestamps"})
+        self.supports = frozenset({"timestamps"} if name == "wordless" else {"timestamps", "word_timestamps"})
 
 
 class FakeTranscription:
@@ -44,6 +47,7 @@ class FakeTranscription:
         self.duration: float | None = None
         self.position = 0.0
         self.warnings: list[str] = []
+        self.detected: LanguageEvidence | None = None
         self._audio, self._model, self._options = audio, model, options
         self._segments: list[Segment] = []
 
@@ -55,10 +59,16 @@ class FakeTranscription:
             raise AudioError("this is no recording", hint="check the file", code="audio_corrupt") from error
         self.duration = script.get("duration", 11.0)
         self.warnings = script.get("warnings", [])
+        if "detected" in script:
+            self.detected = LanguageEvidence()
+            for probabilities, seconds in script["detected"]:
+                self.detected.add(probabilities, seconds)
         for start, end, words, *more in script.get("segments", []):
             fields = dict(more[0]) if more else {}
             if "words" in fields:
                 fields["words"] = tuple(Word(*word) for word in fields["words"])
+            elif self._options.word_timestamps:
+                fields["words"] = _evenly(words, start, end)
             segment = Segment(id=len(self._segments), seek=0, start=start, end=end, text=words, **fields)
             self._segments.append(segment)
             self.position = end
@@ -85,6 +95,15 @@ class FakeTranscription:
             dtype="float32",
             channel="split" if self._options.channels == "split" else None,
         )
+
+
+def _evenly(text: str, start: float, end: float) -> tuple[Word, ...]:
+    """The words of a text, all of the same length, each as probable as its place."""
+    words = text.split()
+    step = (end - start) / len(words)
+    return tuple(
+        Word(f" {word}", start + n * step, start + n * step + step, 1 / (n + 1)) for n, word in enumerate(words)
+    )
 
 
 def load_fake_models(name: str, device: str = "auto", dtype: str = "auto", **_: Any) -> list[FakeModel]:

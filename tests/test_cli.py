@@ -151,7 +151,8 @@ def test_the_options_are_the_agreed_ones() -> None:
     assert isinstance(subparsers.choices, dict)
     names = {name for action in subparsers.choices["transcribe"]._actions for name in action.option_strings}
     assert names == {
-        "--model", "--device", "--dtype", "--language", "--task", "--output_format", "-f", "--output_dir", "-o",
+        "--model", "--device", "--dtype", "--language", "--language_detection_segments", "--task",
+        "--output_format", "-f", "--output_dir", "-o",
         "--json", "--format_dictation", "--precision", "--graph", "--recipe", "--threads", "--batch_size", "--no-vad",
         "--channels", "--offline", "--source", "--quiet", "-q", "--help", "-h",
         "--max_line_width", "--max_line_count", "--max_words_per_line", "--highlight_words",
@@ -159,6 +160,7 @@ def test_the_options_are_the_agreed_ones() -> None:
         "--temperature_increment_on_fallback", "--compression_ratio_threshold", "--logprob_threshold",
         "--no_speech_threshold", "--seed", "--initial_prompt", "--condition_on_previous_text", "--hotwords",
         "--hotword_weight",
+        "--word_timestamps", "--prepend_punctuations", "--append_punctuations",
     }  # fmt: skip
 
 

@@ -192,8 +192,12 @@ def test_split_channels_are_marked(voxport: CommandLine) -> None:
             ["-f", "vtt", "--max_words_per_line", "2", "--max_line_width", "9", "a.wav"],
             "max_words_per_line and max_line",
         ),
-        (["-f", "vtt", "--highlight_words", "a.wav"], "whisper-base gives no times of words"),
-        (["-f", "all", "-o", "out", "--max_words_per_line", "3", "a.wav"], "whisper-base gives no times of words"),
+        (["-f", "vtt", "--highlight_words", "--model", "wordless", "a.wav"], "wordless gives no times of words"),
+        (
+            ["-f", "all", "-o", "out", "--max_words_per_line", "3", "--model", "wordless", "a.wav"],
+            "wordless gives no times of words",
+        ),
+        (["--word_timestamps", "--model", "wordless", "a.wav"], "wordless gives no times of words"),
         (["-f", "srt", "--highlight_words", "--format_dictation", "a.wav"], "the words of a formatted report have no"),
     ],
 )
@@ -237,6 +241,28 @@ def test_words_are_underlined_where_the_model_gives_their_times(voxport: Command
         0,
         "WEBVTT\n\n00:02.000 --> 00:02.500\n<u>one</u> two\n\n00:02.500 --> 00:03.000\none <u>two</u>\n\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["-f", "vtt", "--highlight_words"], "00:02.000 --> 00:02.500\n<u>one</u> two\n\n"),
+        (["-f", "srt", "--max_words_per_line", "1"], "1\n00:00:02,000 --> 00:00:02,500\none\n\n"),
+    ],
+)
+def test_what_needs_words_asks_for_them(voxport: CommandLine, options: list[str], expected: str) -> None:
+    voxport.record("a.wav", [2.0, 3.0, " one two"])
+    done = voxport("a.wav", *options)
+    assert done.code == 0
+    assert expected in done.out
+
+
+def test_words_in_json(voxport: CommandLine) -> None:
+    voxport.record("a.wav", [2.0, 3.0, " one two"])
+    (segment,) = json.loads(voxport("a.wav", "--json", "--word_timestamps").out)["segments"]
+    assert segment["words"][1] == {"word": " two", "start": 2.5, "end": 3.0, "probability": 0.5}
+    (segment,) = json.loads(voxport("a.wav", "--json").out)["segments"]
+    assert segment["words"] is None
 
 
 def test_what_was_heard_before_a_failure_is_printed_whole(voxport: CommandLine) -> None:
@@ -475,3 +501,46 @@ def test_a_real_recording_as_json(tiny_en: Path, jfk: Path, tmp_path: Path, caps
     text = (tmp_path / "out" / f"{jfk.stem}.txt").read_text()
     assert text.split() == done["text"].split()
     assert (tmp_path / "out" / f"{jfk.stem}.vtt").read_text().startswith("WEBVTT\n\n00:0")
+
+
+# Which language it is.
+
+
+FRENCH = [[{"fr": 0.976, "en": 0.024}, 20.0]]
+
+
+def test_the_detected_language_is_told_once(voxport: CommandLine) -> None:
+    done = voxport(voxport.record("talk.wav", HELLO, WORLD, detected=FRENCH))
+    assert done.err.splitlines()[0] == "language: French (98 %, from 1 window)"
+    assert done.err.count("language") == 1
+    assert done.out == "Hello\nworld.\n"
+
+
+def test_a_second_language_is_told_with_what_to_do(voxport: CommandLine) -> None:
+    two = [[{"fr": 0.99, "en": 0.01}, 30.0], [{"fr": 0.02, "en": 0.98}, 20.0]]
+    done = voxport(voxport.record("talk.wav", HELLO, detected=two))
+    assert done.err.splitlines()[0] == (
+        "language: French (60 %, from 2 windows); English 40 %: if both are spoken, use --language auto-per-window"
+    )
+    unsure = [[{"fr": 0.6, "en": 0.4}, 1.0]]  # one window is in one language
+    assert "English" not in voxport(voxport.record("short.wav", HELLO, detected=unsure)).err
+
+
+def test_of_several_recordings_each_language_is_told_with_its_name(voxport: CommandLine) -> None:
+    names = [voxport.record(f"{name}.wav", HELLO, detected=FRENCH) for name in ("a", "b")]
+    lines = voxport(*names).err.splitlines()
+    assert lines[:2] == [f"language: {name}: French (98 %, from 1 window)" for name in names]
+
+
+def test_languages_of_windows_are_told_at_the_end(voxport: CommandLine) -> None:
+    french = [2.0, 4.5, " Bonjour", {"language": "fr"}]
+    segments = [[0.0, 1.5, " Hello", {"language": "en"}], french, [4.5, 5.5, " again", {"language": "en"}]]
+    done = voxport("--language", "auto-per-window", voxport.record("talk.wav", *segments, detected=FRENCH))
+    assert done.err.splitlines()[0] == "languages: English 50 %, French 50 % of the speech"
+    assert "language:" not in done.err
+
+
+def test_quiet_tells_no_language(voxport: CommandLine) -> None:
+    recording = voxport.record("talk.wav", [0.0, 1.5, " Hello", {"language": "en"}], detected=FRENCH)
+    for language in ("auto", "auto-per-window"):
+        assert voxport("-q", "--language", language, recording).err == ""

@@ -139,6 +139,13 @@ def test_a_search_can_be_stopped() -> None:
     assert [len(tokens) for tokens in asked] == [1, 2, 3]
 
 
+def test_what_was_stopped_wins_only_where_all_were() -> None:
+    looped = Candidate((1,) * 9, -1.0, -1.0, ended=False, stopped=True)
+    unlikely = Candidate((1, 2), -9.0, -9.0, ended=True)
+    assert best([looped, unlikely]) is unlikely
+    assert best([looped]) is looped
+
+
 class Broken(ToldDecoder):
     def logits(self, hidden: Tensor, bias: Tensor | None = None) -> Tensor:
         logits = super().logits(hidden, bias)

@@ -185,7 +185,8 @@ def test_json_has_the_documented_fields() -> None:
     value = json.loads(render(transcript(segment(3.24, 4.0, " ask", tokens=(1265,), words=words), words=words), "json"))
     assert list(value) == [
         "schema", "file", "text", "language", "duration", "segments", "model", "device", "dtype",
-        "float32_modules", "words", "formatted_text", "channel", "simulated", "environment", "timings",
+        "float32_modules", "words", "language_probability", "language_probabilities", "formatted_text", "channel",
+        "simulated", "environment", "timings",
     ]  # fmt: skip
     assert value["schema"] == 1
     assert value["model"]["identity"] == "ab" * 32
@@ -193,7 +194,7 @@ def test_json_has_the_documented_fields() -> None:
         "id": 0, "seek": 0, "start": 3.24, "end": 4.0, "text": " ask", "tokens": [1265], "temperature": None,
         "avg_logprob": None, "compression_ratio": None, "no_speech_prob": None, "channel": None, "flags": [],
         "words": [{"word": " ask", "start": 3.24, "end": 3.5, "probability": 0.9}], "token_times": None,
-        "token_probabilities": None, "formatted_text": None,
+        "token_probabilities": None, "language": None, "formatted_text": None,
     }  # fmt: skip
 
 

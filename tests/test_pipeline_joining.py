@@ -195,6 +195,6 @@ def test_a_model_without_marks_has_no_reports(model: LasrModel, monkeypatch: pyt
 def test_the_planner_is_the_models(model: LasrModel) -> None:
     from voxport.pipeline.transcription import _planner
 
-    planner = _planner(model)
+    planner = _planner(model, PipelineOptions())
     assert isinstance(planner, OverlapPlanner)
     assert planner._options == OverlapOptions(window=20.0, context=2.0, grid=0.04)

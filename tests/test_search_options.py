@@ -168,6 +168,17 @@ class Talker:
         return found
 
 
+class Polyglot(Talker):
+    """It detects the language before it says anything."""
+
+    supports = frozenset({"timestamps", "prompt", "language_detection"})
+    languages = frozenset({"en", "de"})
+
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
+        assert not self.told
+        return [{"en": 0.9, "de": 0.1} for _ in encoded]
+
+
 def minutes(count: int) -> tuple[Any, int]:
     return np.random.default_rng(0).normal(0, 0.1, count * 60 * 16_000).astype(np.float32), 16_000
 
@@ -176,8 +187,9 @@ def hear(model: Any, **options: Any) -> None:
     list(Transcription(minutes(2), model, PipelineOptions(vad=False, **options)))
 
 
-def test_each_window_is_told_what_was_said_before_it() -> None:
-    model = Talker()
+@pytest.mark.parametrize("kind", [Talker, Polyglot])
+def test_each_window_is_told_what_was_said_before_it(kind: type[Talker]) -> None:
+    model = kind()
     hear(model, condition_on_previous_text=True)
     assert len(model.told) >= 4
     for number, told in enumerate(model.told):

@@ -64,6 +64,17 @@ class FasterWhisper(Engine):
             segments, _ = self._model.transcribe(audio, language=language, **chosen)
         return "".join(segment.text for segment in segments)
 
+    def words(self, audio: Any, language: str, mode: str) -> list[tuple[str, float, float, float]]:
+        """Modes: ``plain``, ``vad``."""
+        segments, _ = self._model.transcribe(
+            audio, language=language, word_timestamps=True, vad_filter=mode == "vad", **GREEDY
+        )
+        return [
+            (word.word, float(word.start), float(word.end), float(word.probability))
+            for segment in segments
+            for word in segment.words or ()
+        ]
+
 
 if __name__ == "__main__":
     sys.exit(main(FasterWhisper()))

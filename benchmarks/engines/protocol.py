@@ -8,6 +8,8 @@ Requests, by their ``op``:
 * ``watch``: ``{file, language, decoding}`` -> ``{segments, seconds, memory}``: a file at the defaults as it is heard:
   ``[start, end, text]`` of each segment, and ``[position, peak]`` every `WATCH_SECONDS` of the recording: the most
   bytes in memory since the one before.
+* ``words``: ``{file, language, mode}`` -> ``{words, seconds}``: a recording's words with times, each
+  ``[word, start, end, probability]``. Modes are an engine's own.
 * ``logits``: ``{file, output}`` -> ``{shape}``: the logits of a recording as one window, float32 (T, V), written to
   ``output`` (.npy). For families whose logits depend on the audio only.
 * ``quit``.
@@ -90,6 +92,10 @@ class Engine:
         """The text of one recording; `decoding` is one of `DECODINGS`."""
         raise NotImplementedError
 
+    def words(self, audio: Any, language: str, mode: str) -> list[tuple[str, float, float, float]]:
+        """The words of samples: text, start and end in seconds, probability."""
+        raise ValueError("this engine gives no words with times here")
+
     def logits(self, audio: Any) -> Any:
         """The logits of samples as one window, a float32 array (T, V)."""
         raise ValueError("this engine gives no logits")
@@ -168,6 +174,11 @@ def answer(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
         return {"text": text, **times, "memory": memory()}
     if request["op"] == "watch":
         return watched(engine, request["file"], request["language"], request.get("decoding", DECODINGS[0]))
+    if request["op"] == "words":
+        audio = read_samples(request["file"])
+        begin = time.perf_counter()
+        words = engine.words(audio, request["language"], request["mode"])
+        return {"words": [list(word) for word in words], "seconds": time.perf_counter() - begin}
     if request["op"] == "logits":
         import numpy as np
 

@@ -57,6 +57,14 @@ class Voxport(Engine):
         for segment in self._voxport.iter_segments(file, model=self._model, language=language, **options(decoding)):
             yield segment.start, segment.end, segment.text
 
+    def words(self, audio: Any, language: str, mode: str) -> list[tuple[str, float, float, float]]:
+        """Modes: ``default``; ``published`` = by the published alignment heads alone."""
+        self._model._words.finding = mode == "default"
+        transcript = self._voxport.transcribe(
+            (audio, SAMPLE_RATE), model=self._model, language=language, word_timestamps=True
+        )
+        return [(word.word, word.start, word.end, word.probability) for word in transcript.words]
+
     def _window(self, audio: Any, language: str, decoding: str) -> str:
         from voxport.types import Audio, DecodingOptions
 

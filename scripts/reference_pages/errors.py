@@ -85,6 +85,7 @@ def _raised() -> dict[str, set[str]]:
 
 
 OTHERS: dict[str, str] = {
+    "alignment_heads": "a model's generation_config.json names alignment heads that its decoder lacks",
     "audio_none": "a folder or a glob without a recording",
     "audio_window": "a window of samples that the model or the speech detector does not take: rate or length",
     "compilation_failed": "the simulated NPU did not compile",

@@ -95,9 +95,9 @@ def transcribe(audio: AudioInput, *, model: ASRModel | str = "whisper-base", **o
         model: from `load_model`, or a name, which is then loaded for this one call; on several devices ("npu:0,1") one
             replica each, among which windows are shared out.
         **options: `device`, `dtype`, `source`, `offline`, `threads`, `precision`, `graph`, `recipe` as in `load_model`
-            (with a name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`, `task`, `vad`,
-            `channels`, `format_dictation`, `batch_size`; for Whisper `beam_size`, `temperature`, `initial_prompt`,
-            `hotwords` and others.
+            (with a name only), and the fields of `voxport.pipeline.PipelineOptions`: `language`,
+            `language_detection_segments`, `task`, `vad`, `channels`, `format_dictation`, `batch_size`; for Whisper
+            `word_timestamps`, `beam_size`, `temperature`, `initial_prompt`, `hotwords` and others.
 
     Raises:
         VoxportError: see `voxport.errors` for the tree.

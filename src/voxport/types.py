@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the JSON object that `Transcript.to_dict` makes. Raised when a field changes its meaning or goes."""
 
+PREPENDED = "\"'“¿([{-"
+"""Signs that are part of the word after them, by openai/whisper's default."""
+
+APPENDED = "\"'.。,，!！?？:：”)]}、"
+"""Signs that are part of the word before them, likewise."""
+
+AUTO_PER_WINDOW = "auto-per-window"
+"""Asked for as the language: each window is decoded in the one that is detected in it."""
+
+LANGUAGE_DETECTION_SEGMENTS = 4
+"""Windows at a recording's beginning that are asked for its language, unless the caller says otherwise. Measured by
+benchmarks/languages.py."""
+
 Task = Literal["transcribe", "translate"]
 FloatArray: TypeAlias = "npt.NDArray[np.float32]"
 
@@ -77,6 +90,7 @@ class Segment:
         token_times: start and end of each of `tokens` in seconds, or None where there are none.
         token_probabilities: the model's probability for each of `tokens`, or None.
         channel: the channel this was said on with ``channels="split"``, else None.
+        language: code of the language that is spoken, as the window was decoded; None where the family has one only.
         formatted_text: this segment's part of `Transcript.formatted_text`, or None.
         flags: what a reader should know: ``"repetition"`` (a loop was cut, or the text compresses as only a loop's
             does), ``"truncated"`` (the window reached the model's token limit).
@@ -96,6 +110,7 @@ class Segment:
     token_times: tuple[tuple[float, float], ...] | None = None
     token_probabilities: tuple[float, ...] | None = None
     channel: int | None = None
+    language: str | None = None
     formatted_text: str | None = None
     flags: tuple[str, ...] = ()
 
@@ -106,7 +121,8 @@ class DecodingOptions:
 
     Attributes:
         task: "transcribe", or "translate" (into English).
-        language: a code of the model's ("en"), or None to detect it.
+        language: a code of the model's ("en"), or None to detect it for each window.
+        window_languages: codes, one for each window of the batch, instead of `language`.
         timestamps: predict segment times.
         no_speech_threshold: a window whose no-speech probability is above it and whose average log probability is
             below `logprob_threshold` is silent. None switches the rule off.
@@ -125,10 +141,14 @@ class DecodingOptions:
         previous_tokens: what stands before this window, behind `initial_prompt`: tokens of the model.
         hotwords: terms that a beam search is drawn towards.
         hotword_weight: natural-log units that each of their tokens gains.
+        word_timestamps: give segments their words with times and probabilities; some models do so unasked.
+        prepend_punctuations, append_punctuations: signs that are part of the word after or before them, rather than
+            words of their own (Whisper; the defaults are openai/whisper's).
     """
 
     task: Task = "transcribe"
     language: str | None = None
+    window_languages: tuple[str, ...] | None = None
     timestamps: bool = True
     no_speech_threshold: float | None = 0.6
     logprob_threshold: float | None = -1.0
@@ -144,6 +164,26 @@ class DecodingOptions:
     previous_tokens: tuple[int, ...] = ()
     hotwords: tuple[str, ...] = ()
     hotword_weight: float = 1.0
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> DecodingOptions:
+        """From what `dataclasses.asdict` gave and JSON kept, which has lists for tuples.
+
+        Raises:
+            TypeError: there is a field that options lack.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        return cls(**values)
+
+    @property
+    def languages(self) -> list[str]:
+        """All languages that are asked for, each once."""
+        return sorted({*(self.window_languages or ()), *([] if self.language is None else [self.language])})
 
 
 @dataclass(frozen=True)
@@ -155,6 +195,7 @@ class Hypothesis:
         tokens: what was decoded, timestamps included, without prompt and end of text.
         segments: times relative to the window's start; `id` counts within the window.
         language: code, or None where the family has one language only.
+        language_probabilities: as `ASRModel.detect_language` gives them, where decoding had to detect, else None.
         avg_logprob, compression_ratio, no_speech_prob, temperature: as in `Segment`.
         resume: where in the window (seconds) the model stopped listening though the window goes on; the caller decodes
             again from there if there is speech. None = the whole window is covered.
@@ -165,6 +206,7 @@ class Hypothesis:
     tokens: tuple[int, ...]
     segments: tuple[Segment, ...]
     language: str | None = None
+    language_probabilities: dict[str, float] | None = None
     avg_logprob: float | None = None
     compression_ratio: float | None = None
     no_speech_prob: float | None = None
@@ -200,7 +242,12 @@ class Transcript:
         file: the input's name as given, "-" for standard input, None for what has no name (arrays, bytes).
         text: all segments' text, joined.
         formatted_text: the text with dictation marks turned into a report, where that was asked for, else None.
-        language: code; None where none was asked for and there is no speech to detect it from.
+        language: code of the language that is spoken, also of a translation: as asked for, or the one detected in most
+            seconds of speech; None where none was asked for and there is no speech to detect it from.
+        language_probability: of `language`, averaged over the windows in which it was detected, by their seconds of
+            speech; None where the language was given.
+        language_probabilities: the likeliest languages and their probabilities, averaged in the same way, the likeliest
+            first; None where the language was given.
         duration: of the recording, seconds.
         segments: in time order.
         words: of all segments, or None where the model gives no times of words.
@@ -222,6 +269,8 @@ class Transcript:
     dtype: str
     float32_modules: tuple[str, ...] = ()
     words: tuple[Word, ...] | None = None
+    language_probability: float | None = None
+    language_probabilities: dict[str, float] | None = None
     formatted_text: str | None = None
     channel: int | Literal["split"] | None = None
     simulated: str | None = None

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from voxport.cli.inputs import STANDARD_INPUT, Recording
 from voxport.cli.introduction import introduce
+from voxport.cli.languages import detected_line, shares_line
 from voxport.cli.progress import Progress, clock, speed
 from voxport.cli.signals import EXIT_INTERRUPTED, deferred, ignored
 from voxport.cli.terminal import note, show_error, warn
 from voxport.errors import OutputError, VoxportError
+from voxport.types import AUTO_PER_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,6 +125,7 @@ class Job:
             for results in self.results:
                 results.begin(index)
             for segment in transcription:
+                self._tell_language(index, attempt)
                 attempt.flags.update(segment.flags)
                 self.progress.make_way()
                 for results in self.results:
@@ -132,12 +135,30 @@ class Job:
         finally:
             self.wall_seconds += time.perf_counter() - began
         self.progress.clear()
+        if self._per_window and transcript.segments and not self.quiet:
+            note("languages", self._about(index) + shares_line(transcript))
         with deferred():
             for results in self.results:
                 results.finish(index, transcript)
             attempt.finished = True
             self.done += 1
             self.audio_seconds += transcript.duration
+
+    @property
+    def _per_window(self) -> bool:
+        return self.options.language == AUTO_PER_WINDOW
+
+    def _about(self, index: int) -> str:
+        """What a line about one of several recordings begins with."""
+        return f"{_label(self.recordings[index])}: " if len(self.recordings) > 1 else ""
+
+    def _tell_language(self, index: int, attempt: _Attempt) -> None:
+        """Once, before the first words: whoever sees a wrong language can stop and give the right one."""
+        detected = attempt.transcription.detected if attempt.transcription and not attempt.told_language else None
+        attempt.told_language = True
+        if detected is not None and not self._per_window and not self.quiet:
+            self.progress.clear()
+            note("language", self._about(index) + detected_line(detected))
 
     def _fail(self, index: int, error: VoxportError) -> None:
         self.failed += 1
@@ -175,6 +196,7 @@ class _Attempt:
 
     transcription: Transcription | None = None
     finished: bool = False
+    told_language: bool = False
     flags: Counter[str] = field(default_factory=Counter)
 
 

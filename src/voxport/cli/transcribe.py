@@ -18,6 +18,7 @@ from voxport.devices import DTYPES, PRECISIONS
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.formats import FORMATS, SUBTITLE_FORMATS
 from voxport.subtitles import WORDS_HINT, SubtitleOptions
+from voxport.types import APPENDED, LANGUAGE_DETECTION_SEGMENTS, PREPENDED
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help='file, folder (searched at any depth), "quoted/*.glob", or - for stdin',
     )
     _add_output_options(parser.add_argument_group("what comes out"))
+    _add_word_options(parser.add_argument_group("words with times"))
     _add_subtitle_options(parser.add_argument_group("how subtitles (srt, vtt) are cut"))
     _add_recognition_options(parser.add_argument_group("how it is heard"))
     add_prompt_options(parser.add_argument_group("what the model is told (Whisper)"))
@@ -98,6 +100,26 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_word_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--word_timestamps",
+        action="store_true",
+        help="give each word its times and probability (json; subtitles begin and end with words); MedASR always does",
+    )
+    group.add_argument(
+        "--prepend_punctuations",
+        metavar="SIGNS",
+        default=PREPENDED,
+        help="signs that are part of the word after them (default: openai/whisper's)",
+    )
+    group.add_argument(
+        "--append_punctuations",
+        metavar="SIGNS",
+        default=APPENDED,
+        help="signs that are part of the word before them (default: openai/whisper's)",
+    )
+
+
 def _add_subtitle_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_line_width",
@@ -115,17 +137,28 @@ def _add_subtitle_options(group: argparse._ArgumentGroup) -> None:
         "--max_words_per_line",
         type=integer_from(1, "--max_words_per_line"),
         metavar="N",
-        help="words shown together, instead of --max_line_width; needs words with times",
+        help="words shown together, instead of --max_line_width; switches --word_timestamps on",
     )
     group.add_argument(
         "--highlight_words",
         action="store_true",
-        help="underline each word while it is said; needs words with times",
+        help="underline each word while it is said; switches --word_timestamps on",
     )
 
 
 def _add_recognition_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--language", metavar="L", help="spoken language: en or english, ... (default: detected)")
+    group.add_argument(
+        "--language",
+        metavar="L",
+        help="spoken language: en or english, ...; auto-per-window for several in one recording (default: detected)",
+    )
+    group.add_argument(
+        "--language_detection_segments",
+        type=integer_from(1, "--language_detection_segments"),
+        default=LANGUAGE_DETECTION_SEGMENTS,
+        metavar="N",
+        help="windows at the beginning that the language is detected by (default: %(default)s)",
+    )
     group.add_argument(
         "--task",
         choices=["transcribe", "translate"],
@@ -203,10 +236,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = PipelineOptions(
         language=arguments.language,
+        language_detection_segments=arguments.language_detection_segments,
         task=arguments.task,
         vad=not arguments.no_vad,
         channels=arguments.channels,
         format_dictation=arguments.format_dictation,
+        word_timestamps=arguments.word_timestamps or subtitles.needs_words,
+        prepend_punctuations=arguments.prepend_punctuations,
+        append_punctuations=arguments.append_punctuations,
         batch_size=arguments.batch_size,
         **search_options(arguments),
     )
@@ -217,7 +254,7 @@ def run(arguments: argparse.Namespace) -> int:
         options=options,
         results=_destinations(arguments, recordings, subtitles),
         progress=Progress(enabled=not arguments.quiet),
-        load=lambda: _with_words(_load(arguments), subtitles),
+        load=lambda: _with_words(_load(arguments), wanted=options.word_timestamps),
         quiet=arguments.quiet,
     )
     code = job.work()
@@ -278,10 +315,11 @@ def _subtitles(arguments: argparse.Namespace) -> SubtitleOptions:
     return options
 
 
-def _with_words(models: list[ASRModel], subtitles: SubtitleOptions) -> list[ASRModel]:
-    if subtitles.needs_words and "word_timestamps" not in models[0].supports:
+def _with_words(models: list[ASRModel], *, wanted: bool) -> list[ASRModel]:
+    if wanted and "word_timestamps" not in models[0].supports:
         raise UnsupportedOptionError(
-            f"{models[0].name} gives no times of words for --max_words_per_line and --highlight_words", hint=WORDS_HINT
+            f"{models[0].name} gives no times of words for --word_timestamps, --max_words_per_line, --highlight_words",
+            hint=WORDS_HINT,
         )
     return models
 

@@ -94,7 +94,8 @@ def best(candidates: Sequence[Candidate], length_penalty: float | None = None) -
     """The likeliest for its length: openai/whisper's `MaximumLikelihoodRanker` (whisper/decoding.py).
 
     Args:
-        candidates: of one window, at least one; the first of equals wins.
+        candidates: of one window, at least one; the first of equals wins. One that was stopped wins only where all
+            were: what runs in a loop is likely for its length, and yet not what was said.
         length_penalty: alpha of Google NMT's penalty ((5 + length) / 6)^alpha; None divides by the length itself.
     """
 
@@ -102,7 +103,7 @@ def best(candidates: Sequence[Candidate], length_penalty: float | None = None) -
         length = len(candidate.tokens)
         return candidate.score / (max(length, 1) if length_penalty is None else ((5 + length) / 6) ** length_penalty)
 
-    return max(candidates, key=rank)
+    return max([candidate for candidate in candidates if not candidate.stopped] or candidates, key=rank)
 
 
 def require_possible(logprob: float) -> None:

@@ -56,7 +56,8 @@ class ASRModel(Protocol):
         context_seconds: seconds at either end of such a window that are heard for the context only; 0 = windows stand
             on their own, else this is a `JoiningModel`.
         languages: codes it was trained on.
-        supports: names of optional abilities: "timestamps", "word_timestamps", "translate", "language_detection",
+        supports: names of optional abilities: "timestamps", "word_timestamps", "always_words" (words have times
+            unasked), "punctuation" (signs are joined to words as asked for), "translate", "language_detection",
             "no_speech", "dictation", "search" (beams, samples and temperatures), "prompt", "hotwords".
         batch_size: windows that are decoded together unless the caller says otherwise.
     """
@@ -104,8 +105,8 @@ class ASRModel(Protocol):
         """
         ...
 
-    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
-        """The likeliest language of each window and its probability; only where `supports` has it."""
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all; only where `supports` has it."""
         ...
 
     def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> np.ndarray:

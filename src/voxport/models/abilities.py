@@ -17,6 +17,8 @@ _NEEDED = {
     "search": ("beam_size", "patience", "length_penalty", "best_of", "temperatures"),
     "prompt": ("initial_prompt", "previous_tokens"),
     "hotwords": ("hotwords", "hotword_weight"),
+    "word_timestamps": ("word_timestamps",),
+    "punctuation": ("prepend_punctuations", "append_punctuations"),
 }
 """An ability, as `ASRModel.supports` names it, and the fields of `DecodingOptions` that need it."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from voxport.models import ASRModel, JoiningModel
+    from voxport.pipeline.languages import DetectionOptions
     from voxport.pipeline.regions import RegionAudio
     from voxport.types import DecodingOptions
 
@@ -26,8 +27,14 @@ class JoiningJob(Job):
 class JoiningScheduler(Scheduler[JoiningJob]):
     """See the module. Windows are heard in batches of like length and joined in their order."""
 
-    def __init__(self, models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> None:
-        super().__init__(models, options, batch_size)
+    def __init__(
+        self,
+        models: Sequence[ASRModel],
+        options: DecodingOptions,
+        batch_size: int,
+        detection: DetectionOptions | None = None,
+    ) -> None:
+        super().__init__(models, options, batch_size, detection)
         self._joiner = cast("JoiningModel", models[0]).joiner()
 
     def _job(self, order: int, audio: RegionAudio) -> JoiningJob:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from voxport.errors import UsageError
-from voxport.types import DecodingOptions, Task
+from voxport.types import (
+    APPENDED,
+    AUTO_PER_WINDOW,
+    LANGUAGE_DETECTION_SEGMENTS,
+    PREPENDED,
+    DecodingOptions,
+    Task,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,11 +28,15 @@ class PipelineOptions:
     """Options of a transcription.
 
     Attributes:
-        language: code or English name ("en", "English"), None = detect.
+        language: code or English name ("en", "English"); None or "auto" = detect it, one for all of the recording;
+            "auto-per-window" = detect it in each window and decode that in it, for recordings in several languages.
+        language_detection_segments: windows at the recording's beginning by which its language is detected.
         task: "transcribe", or "translate" into English.
         vad: find speech first and decode only that; False decodes everything, cut at the quietest points.
         channels: "mix" (all channels averaged), "split" (each on its own), or one channel's number from 0.
         format_dictation: turn dictation marks (``{period}``, ``[FINDINGS]``) into a report; for models that write them.
+        word_timestamps: give each segment its words with times and probabilities; models that always do, do so anyway.
+        prepend_punctuations, append_punctuations: as in `DecodingOptions`.
         batch_size: windows decoded together; None = as many as suit the model's size, at most 8.
         beam_size: texts that are followed at temperature 0; None = 1, which is greedy, or 5 where hotwords are given.
         patience: a window's search goes on until ``round(beam_size * patience)`` texts ended.
@@ -50,10 +61,14 @@ class PipelineOptions:
     """
 
     language: str | None = None
+    language_detection_segments: int = LANGUAGE_DETECTION_SEGMENTS
     task: Task = "transcribe"
     vad: bool = True
     channels: int | Literal["mix", "split"] = "mix"
     format_dictation: bool = False
+    word_timestamps: bool = False
+    prepend_punctuations: str = PREPENDED
+    append_punctuations: str = APPENDED
     batch_size: int | None = None
     beam_size: int | None = None
     patience: float = 1.0
@@ -72,8 +87,15 @@ class PipelineOptions:
     def __post_init__(self) -> None:
         from voxport.tokenizer import language_code
 
-        if self.language is not None:
+        if self.language == "auto":
+            object.__setattr__(self, "language", None)
+        elif self.language not in (None, AUTO_PER_WINDOW):
             object.__setattr__(self, "language", language_code(self.language))
+        if self.language_detection_segments < 1:
+            raise UsageError(
+                f"language detection needs at least 1 window, not {self.language_detection_segments}",
+                hint="--language_detection_segments is how many are asked",
+            )
         if self.task not in get_args(Task):
             raise UsageError(f"unknown task {self.task!r}", hint="tasks are: transcribe, translate")
         if self.batch_size is not None and self.batch_size < 1:
@@ -114,6 +136,11 @@ class PipelineOptions:
             raise UsageError(f"the seed must be at least 0, not {self.seed}")
 
     @property
+    def per_window(self) -> bool:
+        """Whether each window is decoded in the language that is detected in it."""
+        return self.language == AUTO_PER_WINDOW
+
+    @property
     def temperatures(self) -> tuple[float, ...]:
         """All of them."""
         return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
@@ -126,10 +153,13 @@ class PipelineOptions:
         """The options of each window."""
         return DecodingOptions(
             task=self.task,
-            language=self.language,
+            language=None if self.per_window else self.language,
             no_speech_threshold=self.no_speech_threshold,
             logprob_threshold=self.logprob_threshold,
             compression_ratio_threshold=self.compression_ratio_threshold,
+            word_timestamps=self.word_timestamps,
+            prepend_punctuations=self.prepend_punctuations,
+            append_punctuations=self.append_punctuations,
             beam_size=self._beams,
             patience=self.patience,
             length_penalty=self.length_penalty,

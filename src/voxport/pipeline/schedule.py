@@ -11,6 +11,8 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from voxport.pipeline.languages import DetectionOptions, LanguageEvidence
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -42,22 +44,32 @@ class Scheduler(ABC, Generic[AnyJob]):
     """Runs a model over regions. How windows make a region is the subclasses' business.
 
     Attributes:
-        language: of the recording: as asked for, or as detected on its first window.
+        language: of the recording: as asked for, or as detected; None before that.
+        evidence: what the windows gave in which the language was detected.
         timings: "features", "encode" and "decode", seconds spent.
         position: seconds of the recording whose segments are out.
     """
 
-    def __init__(self, models: Sequence[ASRModel], options: DecodingOptions, batch_size: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[ASRModel],
+        options: DecodingOptions,
+        batch_size: int,
+        detection: DetectionOptions | None = None,
+    ) -> None:
         """
         Args:
             models: replicas of one model, each on a device of its own; they work side by side.
             options: of the decoding.
             batch_size: windows decoded together.
+            detection: how the language is found where `options` names none; None = the defaults.
         """
         self._models = list(models)
         self._options = options
         self._batch_size = batch_size
+        self._detection = detection or DetectionOptions()
         self._lock = Lock()
+        self.evidence = LanguageEvidence()
         self.language = options.language
         if self.language is None and len(models[0].languages) == 1:
             (self.language,) = models[0].languages
@@ -66,22 +78,26 @@ class Scheduler(ABC, Generic[AnyJob]):
 
     def run(self, regions: Iterable[RegionAudio]) -> Iterator[Segment]:
         """Segments in order of time, as soon as all before them are known. `id` is left to the caller."""
-        source = enumerate(regions)
+        source = (self._job(order, audio) for order, audio in enumerate(regions))
         waiting: list[AnyJob] = []
         emitting: dict[int, AnyJob] = {}
         following = 0
         with closing(_Crew(self._models, self._decode)) as crew:
+            opening = self._opening(source)
+            emitting.update({job.order: job for job in opening})
+            if opening:
+                crew.start(opening)
             while True:
-                room = LOOK_AHEAD * self._batch_size * len(self._models) - len(waiting) - len(crew.jobs)
-                for order, audio in islice(source, max(room, 0)):
-                    job = self._job(order, audio)
+                most = LOOK_AHEAD * self._batch_size * len(self._models)
+                # What is done and can't be out yet, because a replica is slow with what comes before, counts too.
+                room = min(most - len(waiting) - len(crew.jobs), 2 * most - len(emitting))
+                for job in islice(source, max(room, 0)):
                     waiting.append(job)
-                    emitting[order] = job
+                    emitting[job.order] = job
                 if not waiting and not crew.jobs:
                     yield from self._end()
                     return
-                # The first batch finds the language for all.
-                while waiting and crew.has_room and not (self._needs_language and crew.jobs):
+                while waiting and crew.has_room:
                     batch = self._next_batch(waiting)
                     waiting = [job for job in waiting if job not in batch]
                     crew.start(batch)
@@ -92,9 +108,9 @@ class Scheduler(ABC, Generic[AnyJob]):
                     yield from self._segments(job)
                     following += 1
 
-    @property
-    def _needs_language(self) -> bool:
-        return self.language is None and "language_detection" in self._models[0].supports
+    def _opening(self, jobs: Iterator[AnyJob]) -> list[AnyJob]:
+        """Take from the jobs those that have to be begun before all others; the first replica decodes them."""
+        return []
 
     @abstractmethod
     def _job(self, order: int, audio: RegionAudio) -> AnyJob:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from voxport.audio import AudioSource, open_audio, prepare_source
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline.history import History
 from voxport.pipeline.joining import JoiningScheduler
+from voxport.pipeline.languages import LIKELIEST, DetectionOptions, LanguageEvidence, most_spoken, per_window_cut
 from voxport.pipeline.options import PipelineOptions
 from voxport.pipeline.regions import RegionReader
 from voxport.pipeline.reports import with_reports
@@ -59,11 +61,14 @@ class Transcription:
         self._segments: list[Segment] = []
         self._timings: dict[str, float] = {}
         self._language: str | None = None
+        self._evidence: list[LanguageEvidence] = []
         self._name: str | None = None
         self.duration: float | None = None
         self.position = 0.0
         self.warnings: list[str] = []
         model.check(self._decoding)
+        if self._options.word_timestamps and self._options.task == "translate":
+            self.warnings.append("words of a translation have no certain place in what was said: their times are vague")
         if self._options.condition_on_previous_text:
             _check_conditioning(self._models)
         if self._options.format_dictation and "dictation" not in model.supports:
@@ -71,6 +76,27 @@ class Transcription:
                 f"{model.name} writes no dictation marks, there is nothing to format",
                 hint="MedASR does: --model medasr",
             )
+        if self._options.per_window and "language_detection" not in model.supports:
+            raise UnsupportedOptionError(
+                f"{model.name} detects no language, so it can't find that of each window",
+                hint="use a multilingual model, e.g. whisper-base, or leave --language out",
+            )
+        if self._options.task == "translate" and "turbo" in model.name.lower():
+            self.warnings.append(
+                f"{model.name} was not trained to translate: the words may stay in the language that is spoken; "
+                "whisper-large-v3 translates"
+            )
+
+    @property
+    def detected(self) -> LanguageEvidence | None:
+        """What is known so far of the language that is spoken; None where it was given, or nobody spoke yet.
+
+        Complete before the first segment comes, but with "auto-per-window", where each window adds to it.
+        """
+        joined = LanguageEvidence()
+        for evidence in self._evidence:
+            joined.join(evidence)
+        return joined if joined.windows else None
 
     def __iter__(self) -> Iterator[Segment]:
         started = time.perf_counter()
@@ -106,8 +132,9 @@ class Transcription:
     ) -> Generator[Segment, None, None]:
         with open_audio(source, channels=channels, sample_rate=self._model.sample_rate) as stream:
             self.duration = stream.duration
-            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model))
+            reader = RegionReader(stream.blocks(), vad=self._options.vad, planner=_planner(self._model, self._options))
             scheduler = _scheduler(self._models, self._decoding, self._options)
+            self._evidence.append(scheduler.evidence)
             try:
                 for segment in scheduler.run(reader):
                     self.position = scheduler.position
@@ -134,6 +161,9 @@ class Transcription:
 
     def result(self) -> Transcript:
         """What was found: everything after the iteration, what is done so far before its end."""
+        detected = self.detected
+        probabilities = detected.probabilities() if detected else {}
+        language = most_spoken(self._segments) or self._language or next(iter(probabilities), None)
         return Transcript(
             file=self._name,
             text="".join(segment.text for segment in self._segments).strip(),
@@ -141,9 +171,11 @@ class Transcription:
             if self._options.format_dictation
             else None,
             words=tuple(word for segment in self._segments for word in segment.words or ())
-            if "word_timestamps" in self._model.supports
+            if self._options.word_timestamps or "always_words" in self._model.supports
             else None,
-            language=self._language,
+            language=language,
+            language_probability=probabilities.get(language or ""),
+            language_probabilities=dict(islice(probabilities.items(), LIKELIEST)) if detected else None,
             duration=self.duration if self.duration is not None else self.position,
             segments=tuple(self._segments),
             model=self._model.info,
@@ -157,19 +189,20 @@ class Transcription:
         )
 
 
-def _planner(model: ASRModel) -> Planner:
+def _planner(model: ASRModel, options: PipelineOptions) -> Planner:
     """How a recording is cut for this model."""
     if not model.context_seconds:
-        return RegionPlanner(CutOptions(max_seconds=model.window_seconds))
+        return RegionPlanner(per_window_cut() if options.per_window else CutOptions(max_seconds=model.window_seconds))
     step = cast("JoiningModel", model).frame_seconds
     return OverlapPlanner(OverlapOptions(model.window_seconds, model.context_seconds, grid=step))
 
 
 def _scheduler(models: Sequence[ASRModel], decoding: DecodingOptions, options: PipelineOptions) -> Scheduler[Any]:
+    detection = DetectionOptions(options.language_detection_segments, options.per_window)
     if options.condition_on_previous_text:
-        return ResumingScheduler(models, decoding, 1, History())
-    batch_size = options.batch_size or models[0].batch_size
-    return (JoiningScheduler if models[0].context_seconds else ResumingScheduler)(models, decoding, batch_size)
+        return ResumingScheduler(models, decoding, 1, detection, History())
+    kind = JoiningScheduler if models[0].context_seconds else ResumingScheduler
+    return kind(models, decoding, options.batch_size or models[0].batch_size, detection)
 
 
 def _check_conditioning(models: Sequence[ASRModel]) -> None:

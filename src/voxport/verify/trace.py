@@ -167,7 +167,7 @@ class RecordedModel:
         self.name = self.info.name
         self.dtype = self.facts.dtype
         self.device = RecordedDevice(self.facts)
-        self.options = DecodingOptions(**content["options"])
+        self.options = DecodingOptions.from_dict(content["options"])
         self._entries: list[dict[str, Any]] = content["windows"]
         self._by_samples = {entry["samples"]: index for index, entry in enumerate(self._entries)}
 

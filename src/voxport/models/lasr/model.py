@@ -78,7 +78,7 @@ class LasrModel(Tabled):
     context_seconds = 2.0
     """... of which 2 s at either end are heard for the context only."""
     languages = frozenset({"en"})
-    supports = frozenset({"timestamps", "word_timestamps", "dictation"})
+    supports = frozenset({"timestamps", "word_timestamps", "always_words", "dictation"})
     batch_size = 8
 
     def __init__(
@@ -191,7 +191,7 @@ class LasrModel(Tabled):
         self.check(options)
         return [self._hypothesis(path) for path in self.paths(encoded)]
 
-    def detect_language(self, encoded: EncodedFrames) -> list[tuple[str, float]]:
+    def detect_language(self, encoded: EncodedFrames) -> list[dict[str, float]]:
         """Not here.
 
         Raises:
@@ -216,9 +216,9 @@ class LasrModel(Tabled):
         Raises:
             UnsupportedOptionError: with what there is.
         """
-        if options.language not in (None, "en"):
+        for language in sorted({*options.languages} - self.languages):
             raise UnsupportedOptionError(
-                f"{self.name} knows English only, the language asked for is {options.language!r}",
+                f"{self.name} knows English only, the language asked for is {language!r}",
                 hint="use a multilingual model, e.g. whisper-base",
             )
         if options.task != "transcribe":

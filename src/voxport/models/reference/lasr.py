@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from voxport.errors import AudioError, ModelFormatError, UnsupportedOptionError, UsageError
+from voxport.models.abilities import refuse_missing
 from voxport.models.identity import model_identity
 from voxport.models.lasr.net import LasrDimensions
 from voxport.models.lasr.stages import lasr_topology
@@ -136,12 +137,14 @@ class ReferenceLasr:
         """Refuse what CTC has not: other languages, translation, a limit of tokens.
 
         Raises:
-            UnsupportedOptionError: one of them is asked for.
+            UnsupportedOptionError: one of them is asked for, or an ability that it lacks.
         """
-        if options.language not in (None, "en") or options.task != "transcribe":
+        others = {*options.languages} - self.languages
+        if others or options.task != "transcribe":
             raise UnsupportedOptionError(
-                f"{self.name} transcribes English only: no language {options.language!r}, task {options.task!r}"
+                f"{self.name} transcribes English only: no language {', '.join(sorted(others))}, task {options.task!r}"
             )
+        refuse_missing(self, options)
         if options.max_tokens is not None:
             raise UnsupportedOptionError(f"{self.name} decodes all frames at once and takes no max_tokens")
 
@@ -206,7 +209,7 @@ class ReferenceLasr:
         rows = encoded.logits.argmax(dim=-1).masked_fill(~valid, self.blank).tolist()
         return [self._hypothesis(row, duration) for row, duration in zip(rows, encoded.durations, strict=True)]
 
-    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
         """None to detect.
 
         Raises:

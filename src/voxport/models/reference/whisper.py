@@ -159,7 +159,8 @@ class ReferenceWhisper:
         Raises:
             UnsupportedOptionError: a language or task that it does not know.
         """
-        self.prompt(options.language or next(iter(self.languages)), options.task, options.timestamps)
+        for language in options.languages or [next(iter(self.languages))]:
+            self.prompt(language, options.task, options.timestamps)
         refuse_missing(self, options)
 
     def features(self, audio: Sequence[Audio]) -> ReferenceFeatures:
@@ -194,7 +195,7 @@ class ReferenceWhisper:
             DecodingError: non-finite logits (code ``non_finite``).
         """
         self.check(options)
-        languages = self._languages_for(encoded, options)
+        languages, detected = self._languages_for(encoded, options)
         prompt = torch.tensor(
             [self.prompt(language, options.task, options.timestamps) for language in languages],
             device=self._torch_device,
@@ -204,13 +205,14 @@ class ReferenceWhisper:
         with torch.inference_mode():
             no_speech = self._forward(encoded, prompt)[:, 0].softmax(dim=-1)[:, self.no_speech].tolist()
             rows, logprobs = self._generate(encoded, prompt, limit, options.timestamps)
-        return [
+        hypotheses = [
             self._hypothesis(rows[i], logprobs[i], options, encoded.durations[i], languages[i], no_speech[i])
             for i in range(len(rows))
         ]
+        return [replace(one, language_probabilities=among) for one, among in zip(hypotheses, detected, strict=True)]
 
-    def detect_language(self, encoded: Any) -> list[tuple[str, float]]:
-        """The likeliest language of each window, as (code, probability among all languages).
+    def detect_language(self, encoded: Any) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all languages.
 
         Raises:
             UnsupportedOptionError: the checkpoint knows one language only.
@@ -220,8 +222,8 @@ class ReferenceWhisper:
         first = torch.full((encoded.hidden.shape[0], 1), self.sot, device=self._torch_device)
         codes, ids = list(self.language_tokens), list(self.language_tokens.values())
         with torch.inference_mode():
-            probabilities, best = self._forward(encoded, first)[:, 0, ids].softmax(dim=-1).max(dim=-1)
-        return [(codes[i], probability) for i, probability in zip(best.tolist(), probabilities.tolist(), strict=True)]
+            probabilities = self._forward(encoded, first)[:, 0, ids].softmax(dim=-1).tolist()
+        return [dict(zip(codes, row, strict=True)) for row in probabilities]
 
     def logits(self, encoded: Any, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
         """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V).
@@ -303,10 +305,17 @@ class ReferenceWhisper:
             raise UnsupportedOptionError(f"{self.name} lacks the language {language!r} or the task {task!r}")
         return [self.sot, self.language_tokens[language], self.task_tokens[task], *end]
 
-    def _languages_for(self, encoded: Any, options: DecodingOptions) -> list[str | None]:
+    def _languages_for(
+        self, encoded: Any, options: DecodingOptions
+    ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
+        """The language of each window, and among which it was detected, if it was."""
+        rows = encoded.hidden.shape[0]
+        if options.window_languages is not None:
+            return options.window_languages, [None] * rows
         if options.language is None and self.language_tokens:
-            return [language for language, _ in self.detect_language(encoded)]
-        return [options.language or "en"] * encoded.hidden.shape[0]
+            detected = self.detect_language(encoded)
+            return [max(among, key=among.__getitem__) for among in detected], detected
+        return [options.language or "en"] * rows, [None] * rows
 
     def _forward(self, encoded: Any, tokens: Tensor) -> Tensor:
         """One pass of the decoder over all `tokens` (B, T): float32 logits (B, T, V)."""

@@ -23,6 +23,7 @@ from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.models.whisper.stages import whisper_stages
 from voxport.models.whisper.window_decoder import WindowDecoder
+from voxport.models.whisper.words import WordFinder
 from voxport.tokenizer import WhisperTokenizer
 from voxport.types import Audio, DecodingOptions, FloatArray, Hypothesis, ModelInfo
 
@@ -91,7 +92,9 @@ class WhisperModel(Tabled):
         self._step = device.compile(GraphStep(net)) if device.graph else None
         self._mel_dtype = net.model.encoder.conv1.weight.dtype
         self._extractor = LogMelExtractor(net.dims.n_mels)
-        supports = {"timestamps", "no_speech", "search", "prompt", "hotwords"}
+        heads = generation_config.get("alignment_heads")
+        self._words = WordFinder(self._weights, tokenizer, heads, device.bucket)
+        supports = {"timestamps", "word_timestamps", "punctuation", "no_speech", "search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
         self.supports = frozenset(supports)
@@ -165,10 +168,13 @@ class WhisperModel(Tabled):
         """
         self.check(options)
         with torch.inference_mode():
-            return self._decode(encoded, options)
+            hypotheses = self._decode(encoded, options)
+            if options.word_timestamps:
+                return self._words.add(encoded.hidden, encoded.durations, hypotheses, options)
+            return hypotheses
 
-    def detect_language(self, encoded: EncodedWindows) -> list[tuple[str, float]]:
-        """The likeliest language of each window, as (code, probability among all languages).
+    def detect_language(self, encoded: EncodedWindows) -> list[dict[str, float]]:
+        """How likely each language is in each window: code -> probability among all languages.
 
         Raises:
             UnsupportedOptionError: the checkpoint knows one language only.
@@ -193,23 +199,26 @@ class WhisperModel(Tabled):
 
         Raises:
             UnsupportedOptionError: with what there is.
+            ModelFormatError: words with times are asked for, and the published alignment heads are damaged.
         """
-        language = options.language
-        if language is not None and language not in self.languages:
+        for language in sorted({*options.languages} - self.languages):
             if not self.tokenizer.multilingual:
                 raise UnsupportedOptionError(
                     f"{self.name} is an English-only model, the language asked for is {language!r}",
                     hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}, or --language en",
                 )
+            cantonese = "Cantonese came with large-v3, e.g. whisper-large-v3-turbo; --language zh is the nearest here"
             raise UnsupportedOptionError(
                 f"{self.name} does not know the language {language!r}",
-                hint=f"it knows: {', '.join(sorted(self.languages))}",
+                hint=cantonese if language == "yue" else f"it knows: {', '.join(sorted(self.languages))}",
             )
         if options.task == "translate" and "translate" not in self.supports:
             raise UnsupportedOptionError(
                 f"{self.name} is an English-only model and can't translate",
                 hint=f"use a multilingual model, e.g. {self.name.removesuffix('.en')}",
             )
+        if options.word_timestamps:
+            _ = self._words.heads  # damaged ones are refused here
 
     def prompt(self, language: str | None, task: str, timestamps: bool) -> list[int]:
         """What the decoder starts with."""
@@ -289,26 +298,27 @@ class WhisperModel(Tabled):
         )
         return WindowDecoder(self, rules, options).decode(encoded)
 
-    def languages_for(self, state: DecoderState, options: DecodingOptions) -> list[str | None]:
-        """The language of each window: as asked for, else detected, which rewinds the state."""
+    def languages_for(
+        self, state: DecoderState, options: DecodingOptions
+    ) -> tuple[Sequence[str], Sequence[dict[str, float] | None]]:
+        """The language of each window, and how likely each is where it had to be detected, which rewinds the state."""
+        undetected = [None] * state.rows
         if not self.tokenizer.multilingual:
-            return ["en"] * state.rows
+            return ["en"] * state.rows, undetected
+        if options.window_languages is not None:
+            return options.window_languages, undetected
         if options.language is not None:
-            return [options.language] * state.rows
-        languages: list[str | None] = [language for language, _ in self._detect(state)]
+            return [options.language] * state.rows, undetected
+        detected = self._detect(state)
         state.rewind()
-        return languages
+        return [max(among, key=among.__getitem__) for among in detected], detected
 
-    def _detect(self, state: DecoderState) -> list[tuple[str, float]]:
+    def _detect(self, state: DecoderState) -> list[dict[str, float]]:
         first = torch.full((state.rows, 1), self.tokenizer.sot, device=self._torch_device)
         logits = state.logits(state.advance(first)[:, 0])
         codes = list(self.tokenizer.language_tokens)
         ids = torch.tensor(list(self.tokenizer.language_tokens.values()), device=logits.device)
-        probabilities, best = logits[:, ids].softmax(dim=-1).max(dim=-1)
-        return [
-            (codes[index], probability)
-            for index, probability in zip(best.tolist(), probabilities.tolist(), strict=True)
-        ]
+        return [dict(zip(codes, row, strict=True)) for row in logits[:, ids].softmax(dim=-1).tolist()]
 
 
 def _batch_size(net: Whisper) -> int:

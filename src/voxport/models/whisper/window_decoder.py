@@ -8,7 +8,7 @@ themselves is taken, as faster-whisper does; openai/whisper takes the last.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,13 +46,15 @@ class _Begun:
     Attributes:
         hidden: (N, D), at the prompt's last token.
         languages: of each window.
+        detected: how likely each language is in each window, None where it was not detected for this.
         no_speech: of each, the probability of the no-speech token directly after the start of transcript.
         limit: tokens that each may have.
     """
 
     state: DecoderState
     hidden: Tensor
-    languages: list[str | None]
+    languages: Sequence[str]
+    detected: Sequence[dict[str, float] | None]
     no_speech: list[float]
     limit: int
 
@@ -88,33 +90,40 @@ class WindowDecoder:
             DecodingError: non-finite values (code ``non_finite``).
         """
         tried: list[list[_Attempt]] = [[] for _ in range(len(encoded))]
-        languages: list[str | None] | None = None
+        first: _Begun | None = None
         pending = list(range(len(encoded)))
         for temperature in self._options.temperatures:
             windows = encoded if len(pending) == len(encoded) else encoded.select(pending)
-            begun = self._begin(windows, temperature, languages and [languages[window] for window in pending])
-            languages = languages or begun.languages
+            known = None if first is None else [first.languages[window] for window in pending]
+            begun = self._begin(windows, temperature, known)
+            first = first or begun
             texts = self._texts(begun, temperature)
             for position, window in enumerate(pending):
                 tried[window].append(self._attempt(texts[position], windows, begun, position, temperature))
             pending = [window for window in pending if not tried[window][-1].satisfying]
             if not pending:
                 break
-        return [_settled(attempts).hypothesis for attempts in tried]
+        detected = first.detected if first is not None else ()
+        return [
+            replace(_settled(attempts).hypothesis, language_probabilities=among)
+            for attempts, among in zip(tried, detected, strict=True)
+        ]
 
-    def _begin(self, encoded: EncodedWindows, temperature: float, languages: list[str | None] | None) -> _Begun:
+    def _begin(self, encoded: EncodedWindows, temperature: float, languages: Sequence[str] | None) -> _Begun:
         """Feed the prompt. Languages are detected where they are neither asked for nor known already."""
         model, options = self._model, self._options
         before = self._before()
         length = len(before) + len(model.prompt("en", options.task, options.timestamps))  # in any language
         limit = min(options.max_tokens or MAX_TOKENS, model.net.dims.max_target - length)
         state = model.start(encoded, length + limit, self._beams(temperature))
-        languages = languages or model.languages_for(state, options)
+        detected: Sequence[dict[str, float] | None] = [None] * len(encoded)
+        if languages is None:
+            languages, detected = model.languages_for(state, options)
         prompts = [[*before, *model.prompt(language, options.task, options.timestamps)] for language in languages]
         hidden = state.advance(torch.tensor(prompts, device=encoded.hidden.device))
         at_start = state.logits(hidden[:, len(before)]).softmax(dim=-1)
         no_speech: list[float] = at_start[:, model.tokenizer.no_speech].tolist()
-        return _Begun(state, hidden[:, -1], languages, no_speech, limit)
+        return _Begun(state, hidden[:, -1], languages, detected, no_speech, limit)
 
     def _texts(self, begun: _Begun, temperature: float) -> list[Said]:
         """Decode to the end, or to the limit."""

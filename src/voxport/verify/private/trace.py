@@ -144,7 +144,7 @@ class PrivateTrace:
             self.facts = SideFacts(**content["facts"])
             self.family = str(content["info"]["family"])
             self.identity = str(content["info"]["identity"])
-            self.options = DecodingOptions(**content["options"])
+            self.options = DecodingOptions.from_dict(content["options"])
             self._windows: dict[str, tuple[str, dict[str, Statistics]]] = {
                 entry["samples"]: (
                     entry["tokens"],
