@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from voxport.types import FloatArray
 
-# Measured: 2.4e-7 and 3.1e-5, the latter being the torch path's own error.
-NUMPY_TOLERANCE, TORCH_TOLERANCE = 1e-5, 5e-5
+# Measured: 2.4e-7 and 3.1e-5, on another processor 5.8e-5, the latter being the torch path's own error.
+NUMPY_TOLERANCE, TORCH_TOLERANCE = 1e-5, 1.5e-4
 
 
 def noise(length: int, amplitude: float = 0.1) -> FloatArray:

@@ -12,7 +12,7 @@ from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError
 from voxport.models.whisper import WhisperModel
 from voxport.models.whisper import window_decoder as decoder
-from voxport.types import Audio, DecodingOptions
+from voxport.types import Audio, DecodingOptions, Hypothesis
 from whisper_pairs import PLAIN, TIMED, Pair, noise, parts
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_beams_are_transformers_beams(tiny_pair: Pair, windows: list[Audio], bea
         BEAMS,
         replace(BEAMS, patience=2.0, length_penalty=0.6),
         replace(TIMED, language="en", temperatures=(0.6,), seed=3),
-        replace(BEAMS, temperatures=FALLBACK, logprob_threshold=-0.25),
+        replace(BEAMS, temperatures=(0.0, 0.4), logprob_threshold=-0.25),
         replace(BEAMS, hotwords=("Americas", "country"), hotword_weight=2.0),
         replace(BEAMS, initial_prompt="A speech by the president."),
     ],
@@ -151,6 +151,22 @@ def test_only_windows_that_need_it_are_decoded_again(
     likelier = max((greedy[worst], drawn), key=lambda h: h.avg_logprob or 0.0)
     assert found[worst].tokens == likelier.tokens
     assert found[worst].temperature == likelier.temperature
+
+
+def test_of_texts_that_will_not_do_the_likeliest_and_earliest_is_taken() -> None:
+    def attempt(average: float, temperature: float, repetitive: bool = False) -> Any:
+        hypothesis = Hypothesis("", (), (), avg_logprob=average, temperature=temperature)
+        return decoder._Attempt(hypothesis, repetitive, satisfying=False)
+
+    def taken(*attempts: Any) -> float | None:
+        return decoder._settled(attempts).hypothesis.temperature
+
+    assert taken(attempt(-1.2, 0.0), attempt(-1.1, 0.2), attempt(-1.5, 0.4)) == 0.2
+    assert taken(attempt(-1.2, 0.0), attempt(-1.2 + 1e-6, 0.2)) == 0.0, "the same text, rounded otherwise"
+    assert taken(attempt(-0.1, 0.0, repetitive=True), attempt(-1.4, 0.2), attempt(-1.6, 0.4)) == 0.2
+    assert taken(attempt(-0.3, 0.0, repetitive=True), attempt(-0.2, 0.2, repetitive=True)) == 0.2
+    satisfying = replace(attempt(-0.9, 0.4), satisfying=True)
+    assert taken(attempt(-0.5, 0.0, repetitive=True), satisfying) == 0.4
 
 
 def test_silence_is_not_decoded_again(tiny_pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,6 +307,7 @@ def test_float16_and_graphs_of_the_simulated_npu_search_alike(tiny_en: Path, win
     activate_or_skip()
     testing.activate(2)
     cpu = WhisperModel.from_folder(tiny_en, get_device("cpu"), "float32")
+    windows = windows[1:]  # the short ones
     for options in (BEAMS, replace(TIMED, language="en", temperatures=(0.4,)), replace(BEAMS, hotwords=("Americas",))):
         expected = [h.tokens for h in cpu.decode(cpu.encode(cpu.features(windows)), options)]
         with pytest.MonkeyPatch.context() as patch:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 MAX_TOKENS = 224
 """Of a window, openai/whisper's limit: half of the decoder's positions."""
 
+LIKELIER = 1e-3
+"""Mean log probability by which one text must be above another to be likelier."""
+
 LOOK_FOR_LOOPS_EVERY = 16
 """Tokens between two looks: a loop is worth cutting short, not worth finding at once."""
 
@@ -223,8 +226,15 @@ class WindowDecoder:
 
 
 def _settled(attempts: Sequence[_Attempt]) -> _Attempt:
-    """The last one if it will do, else the likeliest of those that do not repeat themselves, or of all."""
+    """The last one if it will do, else the likeliest of those that do not repeat themselves, or of all.
+
+    Of equally likely ones the earliest: the same text may come at several temperatures, and no rounding, which differs
+    from batch to batch, is to choose between them.
+    """
     if attempts[-1].satisfying:
         return attempts[-1]
-    candidates = [attempt for attempt in attempts if not attempt.repetitive] or attempts
-    return max(candidates, key=lambda attempt: attempt.hypothesis.avg_logprob or 0.0)
+    chosen, *others = [attempt for attempt in attempts if not attempt.repetitive] or attempts
+    for attempt in others:
+        if (attempt.hypothesis.avg_logprob or 0.0) > (chosen.hypothesis.avg_logprob or 0.0) + LIKELIER:
+            chosen = attempt
+    return chosen
