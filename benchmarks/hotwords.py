@@ -42,6 +42,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
+    parser.add_argument("--name", default="hotwords", help="name of the result files")
     return parser.parse_args()
 
 
@@ -69,7 +70,7 @@ def main() -> int:
             rows.append(measure(model, medical, other, [*said, *drugs], terms, weight))
     report = markdown(rows, len(medical), len(other))
     data = {"machine": machine.describe(), "rows": rows}
-    machine.write_results(arguments.results, "hotwords", data, report)
+    machine.write_results(arguments.results, arguments.name, data, report)
     print(report)
     return 0
 

@@ -163,7 +163,7 @@ class DecodingOptions:
     initial_prompt: str | None = None
     previous_tokens: tuple[int, ...] = ()
     hotwords: tuple[str, ...] = ()
-    hotword_weight: float = 1.0
+    hotword_weight: float = 2.0
     word_timestamps: bool = False
     prepend_punctuations: str = PREPENDED
     append_punctuations: str = APPENDED

@@ -97,7 +97,7 @@ def add_prompt_options(group: argparse._ArgumentGroup) -> None:
         "--hotword_weight",
         type=_number("--hotword_weight"),
         metavar="X",
-        help="how strongly: natural-log units for each token",
+        help="how strongly: natural-log units for each token (default: 2)",
     )
 
 
