@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 import machine
 import nonspeech
 from recordings import DEFAULT_MANIFEST, Recording, joinable, read_manifest
-from scoring import Normalizer, Score, emitted_words, score, symbols
-from setup_engines import DEFAULT_ROOT
-from weights import DEFAULT_MODELS, pull
-from worker_client import BEAM, SEED, interpreters, told
+from scoring import Score, emitted_words, own_normalizer, score, symbols
+from weights import DEFAULT_MODELS, locate
+from worker_client import BEAM, SEED, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +92,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the clips drawn and the sounds made")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
-    parser.add_argument("--environments", type=Path, default=DEFAULT_ROOT, help="where setup_engines.py built them")
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", default="guards", help="name of the result files")
     return parser.parse_args()
@@ -103,25 +101,20 @@ def main() -> int:
     import voxport
 
     arguments = parse()
-    pythons = interpreters(arguments.environments, [])
-    if "openai_whisper" not in pythons:
-        raise SystemExit("its normaliser scores: run `python benchmarks/setup_engines.py openai_whisper`")
-    normalizer = Normalizer(pythons["openai_whisper"])
     tables: dict[str, list[Line]] = {}
     with tempfile.TemporaryDirectory() as folder:
         clips = choose(read_manifest(arguments.manifest), arguments.clips, arguments.seed)
         clips += nonspeech.write(Path(folder), arguments.seed)
         for name in arguments.models.split(","):
-            where = name if Path(name).is_dir() else pull(name, pythons["voxport"])
+            where = str(locate(name, Path(sys.executable)))
             model = voxport.load_model(where, device="cpu", dtype="float32", offline=True, threads=arguments.threads)
             for decoding in arguments.decodings.split(","):
                 lines = tables.setdefault(f"{Path(name).name}, {decoding}", [])
                 for off in SETTINGS:
                     if decoding == "greedy" and FALLBACK in off and len(off) < len(OFF) - 1:
                         continue  # nothing to switch off
-                    lines.append(measure(model, decoding, off, clips, normalizer))
+                    lines.append(measure(model, decoding, off, clips))
                     write(arguments, tables, clips)
-    normalizer.close()
     print(write(arguments, tables, clips))
     return 1 if failures(tables) else 0
 
@@ -134,7 +127,7 @@ def choose(recordings: list[Recording], count: int, seed: int) -> list[Recording
     return [clip for clip in recordings if clip.kind == "nonspeech"] + drawn + others
 
 
-def measure(model: Any, decoding: str, off: tuple[str, ...], clips: list[Recording], normalizer: Normalizer) -> Line:
+def measure(model: Any, decoding: str, off: tuple[str, ...], clips: list[Recording]) -> Line:
     """All recordings with some of the guards switched off."""
     import voxport
 
@@ -153,7 +146,7 @@ def measure(model: Any, decoding: str, off: tuple[str, ...], clips: list[Recordi
             elif clip.kind == nonspeech.KIND:
                 line.made += emitted_words(text)
             else:
-                units = [symbols(side, clip.language, clip.group, normalizer) for side in (clip.text, text)]
+                units = [symbols(side, clip.language, clip.group, own_normalizer) for side in (clip.text, text)]
                 line.speech += score(*units)
                 continue
             if emitted_words(text):

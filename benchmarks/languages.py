@@ -22,7 +22,7 @@ from recordings import DEFAULT_MANIFEST, SAMPLE_RATE, read_manifest
 from spoken import SHORTEST, SHORTEST_WORD, VOICES, Prompts, Spoken, changing
 from voxport.pipeline.languages import CERTAIN, LanguageEvidence, likeliest
 from voxport.types import LANGUAGE_DETECTION_SEGMENTS, Audio, Span
-from weights import pull
+from weights import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -280,7 +280,7 @@ def main() -> int:
 
     import voxport
 
-    folder = arguments.model if Path(arguments.model).is_dir() else pull(arguments.model, Path(sys.executable))
+    folder = locate(arguments.model, Path(sys.executable))
     model = voxport.load_model(str(folder), "cpu", "float32", threads=arguments.threads)
     prompts = Prompts({language: arguments.prompts / voice for language, voice in VOICES.items()})
     longest, *others = [float(one) for one in arguments.longest.split(",")]

@@ -21,10 +21,9 @@ from typing import Any
 import machine
 from cuts import Found, attribute
 from recordings import DEFAULT_MANIFEST, SAMPLE_RATE, Recording, join, joinable, playlist, read_manifest
-from scoring import Normalizer
-from setup_engines import DEFAULT_ROOT
-from weights import DEFAULT_MODELS, pull
-from worker_client import Setting, Worker, interpreters, told
+from scoring import own_normalizer
+from weights import DEFAULT_MODELS, locate
+from worker_client import Setting, Worker, told
 
 DECODINGS = "greedy,beam"
 MINUTES = (10.0, 30.0, 60.0)
@@ -92,7 +91,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the clips' order and the pauses")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST, help="JSON lines: file, text, lang, kind")
-    parser.add_argument("--environments", type=Path, default=DEFAULT_ROOT, help="where setup_engines.py built them")
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", default="long_form", help="name of the result files")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
@@ -101,19 +99,14 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
-    pythons = interpreters(arguments.environments, [])
-    if "openai_whisper" not in pythons:
-        raise SystemExit("its normaliser scores: run `python benchmarks/setup_engines.py openai_whisper`")
-    normalizer = Normalizer(pythons["openai_whisper"])
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         longs = recordings(arguments, Path(folder))
         for name in arguments.models.split(","):
-            model = Path(name).resolve() if Path(name).is_dir() else Path(pull(name, pythons["voxport"]))
+            model = locate(name, Path(sys.executable))
             for decoding in arguments.decodings.split(","):
-                outcomes += measure(arguments, Path(name).name, model, decoding, longs, normalizer)
+                outcomes += measure(arguments, Path(name).name, model, decoding, longs)
                 write(arguments, outcomes)
-    normalizer.close()
     return report(arguments, outcomes)
 
 
@@ -170,9 +163,7 @@ def shuffled(clips: list[Recording], seconds: float, seed: int, output: Path) ->
     return Long(f"shuffled {seconds / 60:g} min", output, chosen, written / SAMPLE_RATE)
 
 
-def measure(
-    arguments: argparse.Namespace, name: str, model: Path, decoding: str, longs: list[Long], normalizer: Normalizer
-) -> list[Outcome]:
+def measure(arguments: argparse.Namespace, name: str, model: Path, decoding: str, longs: list[Long]) -> list[Outcome]:
     """Every clip on its own, then every long recording in a fresh process."""
     setting = Setting(f"{name}, {decoding}", "voxport", "default", decoding=decoding)
     clips = {str(clip.file): clip for long in longs for clip in long.clips}
@@ -182,8 +173,8 @@ def measure(
         worker.load(model)
         for number, (key, clip) in enumerate(clips.items(), 1):
             print(f"\r{setting.label}: clip {number}/{len(clips)}", end="", file=sys.stderr, flush=True)
-            references[key] = normalizer(clip.text, "en").split()
-            said = normalizer(worker.run(clip.file, "en")["text"], "en").split()
+            references[key] = own_normalizer(clip.text, "en").split()
+            said = own_normalizer(worker.run(clip.file, "en")["text"], "en").split()
             alone[key] = attribute([references[key]], said)[0]
     outcomes = []
     for long in longs:
@@ -193,7 +184,7 @@ def measure(
             worker.run(long.clips[0].file, "en")
             answer = worker.watch(long.file, "en")
         # Segment by segment, so that no number is made of the end of one clip and the beginning of the next.
-        said = [word for _, _, text in answer["segments"] for word in normalizer(text, "en").split()]
+        said = [word for _, _, text in answer["segments"] for word in own_normalizer(text, "en").split()]
         keys = [str(clip.file) for clip in long.clips]
         found = attribute([references[key] for key in keys], said)
         outcome = Outcome(

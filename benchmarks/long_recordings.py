@@ -22,7 +22,7 @@ import machine
 from interleaved import busy_seconds
 from recordings import DEFAULT_MANIFEST, joinable, read_manifest, write_long
 from setup_engines import DEFAULT_ROOT
-from weights import has_random_weights, pull, random_medasr
+from weights import has_random_weights, locate, random_medasr
 from worker_client import Setting, Worker, told
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def model_folder(name: str, environments: Path) -> Path:
     python = Path(sys.executable)
     if name == RANDOM_MEDASR:
         return random_medasr(environments, python)
-    return Path(name).resolve() if Path(name).is_dir() else Path(pull(name, python))
+    return locate(name, python)
 
 
 def transcribe(folder: Path, file: Path, seconds: float, warm_up: Recording, arguments: argparse.Namespace) -> Run:

@@ -22,7 +22,7 @@ from typing import Any
 import machine
 from recordings import DEFAULT_MANIFEST, read_manifest
 from setup_engines import DEFAULT_ROOT
-from weights import pull, random_medasr
+from weights import locate, random_medasr
 
 SHARE = 0.5
 """Operations of a step that ours may dispatch at most, of transformers'."""
@@ -259,7 +259,7 @@ def main() -> int:
     python = Path(sys.executable)
     counts: list[Counted] = []
     for name in arguments.models.split(","):
-        folder = Path(name) if Path(name).is_dir() else Path(pull(name, python))
+        folder = locate(name, python)
         for dtype, timestamps, batch in itertools.product(
             DTYPES, (False, True), map(int, arguments.batches.split(","))
         ):

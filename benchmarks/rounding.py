@@ -19,7 +19,7 @@ from typing import Any
 import machine
 from recordings import DEFAULT_MANIFEST, read_manifest
 from setup_engines import DEFAULT_ROOT
-from weights import pull, random_medasr
+from weights import locate, random_medasr
 
 PAIRS = (
     ("transformers/cpu:float32", "cpu:float32"),
@@ -137,10 +137,7 @@ def main() -> int:
     arguments = parser.parse_args()
     python = Path(sys.executable)
     clips = [str(one.file) for one in read_manifest(arguments.manifest) if one.name in CLIPS]
-    folders = {
-        Path(name).name: Path(name) if Path(name).is_dir() else Path(pull(name, python))
-        for name in arguments.models.split(",")
-    }
+    folders = {Path(name).name: locate(name, python) for name in arguments.models.split(",")}
     folders["medasr (random weights)"] = arguments.medasr or random_medasr(arguments.environments, python)
     rows = []
     for name, folder in folders.items():

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 
 import jiwer
 
+from voxport.text import normalize_whisper_basic, normalize_whisper_english
 from worker_client import ENGINES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Normalize = Callable[[str, str], str]
 
 CHARACTER_LANGUAGES = frozenset({"ja", "zh"})
 UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -95,6 +99,11 @@ class Normalizer:
         self._process.wait()
 
 
+def own_normalizer(text: str, language: str) -> str:
+    """voxport's copies of the same two, for scripts that measure voxport alone."""
+    return normalize_whisper_english(text) if language == "en" else normalize_whisper_basic(text)
+
+
 def unit(language: str, group: str) -> str:
     """What errors are counted in: "digits", "characters" or "words"."""
     if group == "digits":
@@ -102,7 +111,7 @@ def unit(language: str, group: str) -> str:
     return "characters" if language in CHARACTER_LANGUAGES else "words"
 
 
-def symbols(text: str, language: str, group: str, normalizer: Normalizer) -> str:
+def symbols(text: str, language: str, group: str, normalizer: Normalize) -> str:
     """The units to compare, with spaces between them."""
     kind = unit(language, group)
     if kind == "digits":

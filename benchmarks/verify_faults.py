@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import machine
 from recordings import DEFAULT_MANIFEST, read_manifest
 from setup_engines import DEFAULT_ROOT
-from weights import pull, random_medasr
+from weights import locate, random_medasr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -378,7 +378,7 @@ def main() -> int:
     for family in arguments.families.split(","):
         if family == "whisper":
             name = arguments.whisper
-            folder = Path(name) if Path(name).is_dir() else Path(pull(name, python))
+            folder = locate(name, python)
         else:
             folder = arguments.medasr or random_medasr(arguments.environments, python)
         bench = Bench(family, folder, samples, 11.0 if family == "whisper" else 4.0, 16)

@@ -134,6 +134,11 @@ def has_random_weights(folder: Path) -> bool:
     return bool(json.loads((folder / "config.json").read_text()).get("voxport_random_weights", False))
 
 
+def locate(name: str, python: Path) -> Path:
+    """A model's folder: the one named, or that of a model which voxport knows, fetched if it is not here."""
+    return Path(name).resolve() if Path(name).is_dir() else Path(pull(name, python))
+
+
 def pull(name: str, python: Path) -> str:
     """The folder of a model that voxport knows, fetched if it is not here."""
     command = [str(python), "-m", "voxport", "models", "pull", name, "--json"]

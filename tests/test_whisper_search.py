@@ -101,11 +101,12 @@ def test_a_window_alone_says_what_it_says_in_a_batch(
     assert len({len(hypothesis.tokens) for hypothesis in together}) == len(windows), "rows end one after the other"
 
 
-def test_one_beam_is_greedy_decoding(tiny_pair: Pair, windows: list[Audio]) -> None:
+def test_one_beam_is_greedy_decoding(tiny_pair: Pair, windows: list[Audio], monkeypatch: pytest.MonkeyPatch) -> None:
     """By way of the search: what hotwords that never come do not change."""
     model = tiny_pair.ours
     encoded = model.encode(model.features(windows))
     greedy = model.decode(encoded, TIMED)
+    monkeypatch.setattr(decoder, "decode_greedy", None)  # the other way is taken
     searched = model.decode(encoded, replace(TIMED, hotwords=("zyxw",), hotword_weight=1e-6))
     assert [h.tokens for h in searched] == [h.tokens for h in greedy]
     for one, other in zip(searched, greedy, strict=True):
@@ -270,6 +271,15 @@ def rules(model: WhisperModel) -> Any:
     )
 
 
+def test_the_tree_of_hotwords_is_made_once_for_a_recording(tiny_pair: Pair) -> None:
+    tree = tiny_pair.ours.hotword_tree(("apixaban", "lisinopril"), 2.0)
+    assert tiny_pair.ours.hotword_tree(("apixaban", "lisinopril"), 2.0) is tree
+    heavier = tiny_pair.ours.hotword_tree(("apixaban", "lisinopril"), 3.0)
+    assert heavier.weight == 3.0
+    others = tiny_pair.ours.hotword_tree(("apixaban",), 3.0)
+    assert len(others.pending) < len(heavier.pending)
+
+
 def test_hotwords_bring_in_a_term(tiny_pair: Pair, windows: list[Audio]) -> None:
     """The weights change nothing where the term is far from what was said, and bring it in where it is near."""
     model = tiny_pair.ours
@@ -288,6 +298,8 @@ def test_what_a_family_lacks_is_refused(tiny_pair: Pair) -> None:
     for options, named in [
         (DecodingOptions(beam_size=5), "beam_size"),
         (DecodingOptions(temperatures=(0.0, 0.2)), "temperature"),
+        (DecodingOptions(compression_ratio_threshold=None), "compression_ratio_threshold"),
+        (DecodingOptions(seed=1), "seed"),
         (DecodingOptions(initial_prompt="x"), "initial_prompt"),
         (DecodingOptions(hotwords=("x",)), "hotwords"),
     ]:

@@ -15,7 +15,6 @@ from voxport.cli.progress import Progress, clock, speed
 from voxport.cli.signals import EXIT_INTERRUPTED, deferred, ignored
 from voxport.cli.terminal import note, show_error, warn
 from voxport.errors import OutputError, VoxportError
-from voxport.types import AUTO_PER_WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +134,7 @@ class Job:
         finally:
             self.wall_seconds += time.perf_counter() - began
         self.progress.clear()
-        if self._per_window and transcript.segments and not self.quiet:
+        if self.options.per_window and transcript.segments and not self.quiet:
             note("languages", self._about(index) + shares_line(transcript))
         with deferred():
             for results in self.results:
@@ -143,10 +142,6 @@ class Job:
             attempt.finished = True
             self.done += 1
             self.audio_seconds += transcript.duration
-
-    @property
-    def _per_window(self) -> bool:
-        return self.options.language == AUTO_PER_WINDOW
 
     def _about(self, index: int) -> str:
         """What a line about one of several recordings begins with."""
@@ -156,7 +151,7 @@ class Job:
         """Once, before the first words: whoever sees a wrong language can stop and give the right one."""
         detected = attempt.transcription.detected if attempt.transcription and not attempt.told_language else None
         attempt.told_language = True
-        if detected is not None and not self._per_window and not self.quiet:
+        if detected is not None and not self.options.per_window and not self.quiet:
             self.progress.clear()
             note("language", self._about(index) + detected_line(detected))
 

@@ -155,10 +155,9 @@ def _terms(text: str | None) -> tuple[str, ...]:
             hint = "a text file with one term a line"
             raise UsageError(f"--hotwords {text}: {reason}", hint=hint) from error
         terms = [line for line in lines if not line.startswith("#")]
-    found = tuple(dict.fromkeys(term.strip() for term in terms if term.strip()))
-    if not found:
+    if not any(term.strip() for term in terms):
         raise UsageError(f"--hotwords {text}: there is no term in it", hint="--hotwords 'lisinopril,metoprolol'")
-    return found
+    return tuple(terms)
 
 
 def _number(option: str) -> Callable[[str], float]:
@@ -172,12 +171,5 @@ def _number(option: str) -> Callable[[str], float]:
 
 
 def _number_or_none(option: str) -> Callable[[str], float | None]:
-    def parse(text: str) -> float | None:
-        if text.lower() == "none":
-            return None
-        try:
-            return float(text)
-        except ValueError:
-            raise UsageError(f"{option} can't be {text!r}", hint="it is a number, or none") from None
-
-    return parse
+    number = _number(option)
+    return lambda text: None if text.lower() == "none" else number(text)

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["refuse_missing"]
 
 _NEEDED = {
-    "search": ("beam_size", "patience", "length_penalty", "best_of", "temperatures"),
+    "search": (
+        "beam_size",
+        "patience",
+        "length_penalty",
+        "best_of",
+        "temperatures",
+        "seed",
+        "compression_ratio_threshold",
+    ),
+    "no_speech": ("logprob_threshold",),
     "prompt": ("initial_prompt", "previous_tokens"),
     "hotwords": ("hotwords", "hotword_weight"),
     "word_timestamps": ("word_timestamps",),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from voxport.decoding.greedy import decode_greedy
+from voxport.decoding.hotwords import HotwordTree
 from voxport.decoding.whisper_rules import WhisperRules
 from voxport.devices.fused import NOTHING_FUSED
 from voxport.errors import AudioError, UnsupportedOptionError, UsageError
@@ -21,6 +22,7 @@ from voxport.models.stages import Stage, Tabled, parameters
 from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
+from voxport.models.whisper.hotword_tokens import hotword_tokens
 from voxport.models.whisper.stages import whisper_stages
 from voxport.models.whisper.window_decoder import WindowDecoder
 from voxport.models.whisper.words import WordFinder
@@ -94,6 +96,7 @@ class WhisperModel(Tabled):
         self._extractor = LogMelExtractor(net.dims.n_mels)
         heads = generation_config.get("alignment_heads")
         self._words = WordFinder(self._weights, tokenizer, heads, device.bucket)
+        self._hotwords: tuple[tuple[tuple[str, ...], float], HotwordTree] | None = None
         supports = {"timestamps", "word_timestamps", "punctuation", "no_speech", "search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
@@ -236,6 +239,15 @@ class WhisperModel(Tabled):
     def rules_bias(self, rules: WhisperRules) -> Tensor:
         """(V,), to be added to all logits, see `WhisperRules.bias`."""
         return rules.bias(self._torch_device, self._weights.vocabulary.weight.dtype)
+
+    def hotword_tree(self, terms: tuple[str, ...], weight: float) -> HotwordTree:
+        """The prefix tree of some terms. The latest is kept: every batch of a recording asks for the same."""
+        asked = (terms, weight)
+        if self._hotwords is None or self._hotwords[0] != asked:
+            tokens = hotword_tokens(terms, self.tokenizer)
+            tree = HotwordTree(tokens, weight, self.net.dims.vocabulary, self._torch_device)
+            self._hotwords = (asked, tree)
+        return self._hotwords[1]
 
     # Looking into it -------------------------------------------------------------------------------------------------
 

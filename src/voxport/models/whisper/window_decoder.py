@@ -9,7 +9,7 @@ themselves is taken, as faster-whisper does; openai/whisper takes the last.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,16 +17,13 @@ from torch import Tensor
 from voxport.decoding.beam import decode_beam
 from voxport.decoding.candidates import best
 from voxport.decoding.greedy import decode_greedy
-from voxport.decoding.hotwords import HotwordTree
 from voxport.decoding.repetition import find_loop
 from voxport.decoding.sampling import decode_samples
 from voxport.models.whisper.hypotheses import Said, is_silent, make_hypothesis
-from voxport.models.whisper.prompts import PREVIOUS_TOKENS, hotword_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voxport.decoding.beam import Biasing
     from voxport.decoding.whisper_rules import WhisperRules
     from voxport.models.whisper.decoder_state import DecoderState
     from voxport.models.whisper.model import EncodedWindows, WhisperModel
@@ -84,7 +81,7 @@ class WindowDecoder:
         self._rules = rules
         self._options = options
         self._bias = model.rules_bias(rules)
-        self._hotwords = self._hotword_tree()
+        self._hotwords = model.hotword_tree(options.hotwords, options.hotword_weight) if options.hotwords else None
 
     def decode(self, encoded: EncodedWindows) -> list[Hypothesis]:
         """The text of each window.
@@ -133,46 +130,24 @@ class WindowDecoder:
         options, state = self._options, begun.state
         windows, beams = state.rows, self._beams(temperature)
         rules = self._rules.start(windows * beams, begun.hidden.device)
-        if beams == 1 and temperature == 0.0:
-            rows = decode_greedy(
-                state,
-                begun.hidden,
-                rules,
-                bias=self._bias,
-                eot=self._rules.eot,
-                max_tokens=begun.limit,
-                sync_interval=self._model.device.sync_interval,
-                should_stop=self._is_looping,
+        common: dict[str, Any] = {
+            "bias": self._bias,
+            "eot": self._rules.eot,
+            "max_tokens": begun.limit,
+            "sync_interval": self._model.device.sync_interval,
+            "should_stop": self._is_looping,
+        }
+        if temperature > 0.0:
+            found = decode_samples(
+                state, begun.hidden, rules, samples=beams, temperature=temperature, seed=options.seed, **common
             )
-            return [Said.of_row(row) for row in rows]
-        if temperature == 0.0:
+        elif beams > 1 or self._hotwords is not None:
+            biasing = None if self._hotwords is None else self._hotwords.start(windows * beams)
             found = decode_beam(
-                state,
-                begun.hidden,
-                rules,
-                beams=beams,
-                bias=self._bias,
-                eot=self._rules.eot,
-                max_tokens=begun.limit,
-                patience=options.patience,
-                sync_interval=self._model.device.sync_interval,
-                should_stop=self._is_looping,
-                biasing=self._biasing(windows * beams),
+                state, begun.hidden, rules, beams=beams, patience=options.patience, biasing=biasing, **common
             )
         else:
-            found = decode_samples(
-                state,
-                begun.hidden,
-                rules,
-                samples=beams,
-                temperature=temperature,
-                seed=options.seed,
-                bias=self._bias,
-                eot=self._rules.eot,
-                max_tokens=begun.limit,
-                sync_interval=self._model.device.sync_interval,
-                should_stop=self._is_looping,
-            )
+            return [Said.of_row(row) for row in decode_greedy(state, begun.hidden, rules, **common)]
         return [Said.of_candidate(best(candidates, options.length_penalty)) for candidates in found]
 
     def _attempt(
@@ -201,24 +176,14 @@ class WindowDecoder:
         return self._options.beam_size if temperature == 0.0 else self._options.best_of
 
     def _before(self) -> list[int]:
-        """What stands before the start of transcript: as much of the latest as there is room for."""
+        """What stands before the start of transcript: as much of the latest as half of the positions hold."""
         options, tokenizer = self._options, self._model.tokenizer
         room = self._model.net.dims.max_target // 2 - 1
         initial = tokenizer.encode(f" {options.initial_prompt.strip()}") if options.initial_prompt else []
         initial = initial[-room:]
-        left = min(room - len(initial), PREVIOUS_TOKENS)
+        left = room - len(initial)
         previous = list(options.previous_tokens[-left:]) if left else []
         return [tokenizer.sot_prev, *initial, *previous] if initial or previous else []
-
-    def _hotword_tree(self) -> HotwordTree | None:
-        options = self._options
-        if not options.hotwords:
-            return None
-        terms = hotword_tokens(options.hotwords, self._model.tokenizer)
-        return HotwordTree(terms, options.hotword_weight, self._rules.vocabulary, self._bias.device)
-
-    def _biasing(self, rows: int) -> Biasing | None:
-        return None if self._hotwords is None else self._hotwords.start(rows)
 
     def _is_looping(self, tokens: Sequence[int]) -> bool:
         eot = self._rules.eot

@@ -1,4 +1,4 @@
-"""What Whisper is told beforehand: text that stands before a window, and hotwords, as tokens."""
+"""Hotwords as tokens: in the ways in which they may be written within a text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voxport.tokenizer import WhisperTokenizer
-
-PREVIOUS_TOKENS = 223
-"""Of the text before a window the model hears at most so many: half of its positions, less one (openai/whisper)."""
 
 
 def hotword_tokens(terms: Sequence[str], tokenizer: WhisperTokenizer) -> list[list[int]]:
