@@ -1,7 +1,6 @@
 """How often the language is right: by the first window, by several, and window by window in mixed recordings.
 
-    apt-get download asterisk-core-sounds-{en,es,fr,it,ru}-wav && for f in *.deb; do dpkg -x $f prompts; done
-    python benchmarks/languages.py --prompts prompts/usr/share/asterisk/sounds
+    python benchmarks/languages.py
 
 Windows are cut as ``voxport transcribe`` cuts them, and each is asked; what follows from the answers is arithmetic.
 Exit status 1 if the default (`LANGUAGE_DETECTION_SEGMENTS` windows) is right less often than one window in any row, or
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import machine
+import prompts
 from recordings import DEFAULT_MANIFEST, SAMPLE_RATE, read_manifest
-from spoken import SHORTEST, SHORTEST_WORD, VOICES, Prompts, Spoken, changing
+from spoken import SHORTEST, SHORTEST_WORD, Prompts, Spoken, changing
 from voxport.pipeline.languages import CERTAIN, LanguageEvidence, likeliest
 from voxport.types import LANGUAGE_DETECTION_SEGMENTS, Audio, Span
 from weights import locate
@@ -69,27 +69,27 @@ class Asked:
 # What is asked -------------------------------------------------------------------------------------------------------
 
 
-def recordings(prompts: Prompts, clips: Path, seed: int, blocks: Sequence[float]) -> Iterable[Spoken]:
+def recordings(spoken: Prompts, clips: Path, seed: int, blocks: Sequence[float]) -> Iterable[Spoken]:
     from voxport.audio import load_audio
 
     for clip in read_manifest(clips):
         if clip.kind == "real" and clip.language not in ("", "en"):
             samples = load_audio(str(clip.file), sample_rate=SAMPLE_RATE).samples
             yield Spoken(clip.name, CLIPS, samples, ((0.0, len(samples) / SAMPLE_RATE, clip.language),))
-    for language in prompts.languages:
-        for number, samples in enumerate(prompts.words(language, WORDS_OF_EACH, seed), start=1):
+    for language in spoken.languages:
+        for number, samples in enumerate(spoken.words(language, WORDS_OF_EACH, seed), start=1):
             yield Spoken(f"{language} words, {number}", WORDS, samples, ((0.0, len(samples) / SAMPLE_RATE, language),))
         for seconds, count in ((5, 4), (20, 3), (120, 1)):
             for number in range(count):
                 name = f"{language} {seconds} s, {number + 1}"
-                yield prompts.recording(name, f"{ONE_LANGUAGE}, {seconds} s", [(language, seconds)], seed)
-        other = prompts.languages[prompts.languages.index(language) - 1]
+                yield spoken.recording(name, f"{ONE_LANGUAGE}, {seconds} s", [(language, seconds)], seed)
+        other = spoken.languages[spoken.languages.index(language) - 1]
         name = f"{other} 10 s, then {language}"
-        yield prompts.recording(name, OTHER_OPENING, [(other, 10), (language, 100)], seed)
+        yield spoken.recording(name, OTHER_OPENING, [(other, 10), (language, 100)], seed)
     for block in blocks:
         for number in range(2):
-            parts = changing(prompts.languages, block, max(4, round(180 / block)), seed + number)
-            yield prompts.recording(f"mixed, {block:g} s each, {number + 1}", mixed_kind(block), parts, seed + number)
+            parts = changing(spoken.languages, block, max(4, round(180 / block)), seed + number)
+            yield spoken.recording(f"mixed, {block:g} s each, {number + 1}", mixed_kind(block), parts, seed + number)
 
 
 def mixed_kind(block: float) -> str:
@@ -268,7 +268,6 @@ def worse(tables: Tables) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="whisper-base", help="name or folder (default: %(default)s)")
-    parser.add_argument("--prompts", type=Path, default=Path("/usr/share/asterisk/sounds"), help="folder of the voices")
     parser.add_argument("--manifest", type=Path, default=DEFAULT_MANIFEST)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the joined recordings")
@@ -282,11 +281,11 @@ def main() -> int:
 
     folder = locate(arguments.model, Path(sys.executable))
     model = voxport.load_model(str(folder), "cpu", "float32", threads=arguments.threads)
-    prompts = Prompts({language: arguments.prompts / voice for language, voice in VOICES.items()})
+    spoken = Prompts({code: prompts.voice(prompts.unpack(code, prompts.CACHE)) for code in prompts.LANGUAGES})
     longest, *others = [float(one) for one in arguments.longest.split(",")]
     found: list[Asked] = []
     for recording in recordings(
-        prompts, arguments.manifest, arguments.seed, [float(one) for one in arguments.blocks.split(",")]
+        spoken, arguments.manifest, arguments.seed, [float(one) for one in arguments.blocks.split(",")]
     ):
         for cut in (longest, *(others if recording.kind.startswith("several") else ())):
             found.append(ask(model, recording, cut))

@@ -83,6 +83,30 @@ def fetch(package: str, folder: Path) -> Path:
     return file
 
 
+def unpack(language: str, folder: Path) -> Path:
+    """Where a language's packages are unpacked below `folder`: fetched and unpacked unless they are there.
+
+    Raises:
+        SystemExit: see `fetch`.
+    """
+    unpacked = folder / "unpacked" / language
+    if not unpacked.exists():
+        unpacked.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            made = Path(unfinished) / language
+            for suffix in ("", "-wav"):
+                package = fetch(f"asterisk-core-sounds-{language}{suffix}", folder)
+                subprocess.run(["dpkg-deb", "-x", str(package), str(made)], check=True)
+            made.rename(unpacked)
+    return unpacked
+
+
+def voice(unpacked: Path) -> Path:
+    """The folder of WAV files of the one voice that a language has."""
+    (found,) = unpacked.glob("usr/share/asterisk/sounds/*")
+    return found
+
+
 def texts(listing: str) -> dict[str, str]:
     """Prompt -> what is said, of a ``core-sounds-*.txt``: lines ``name: text``; ``;`` begins a comment."""
     found = {}
@@ -112,26 +136,24 @@ def sample(language: str, folder: Path, count: int) -> list[str]:
 
     package = f"asterisk-core-sounds-{language}"
     entries, recordings = [], []
-    with tempfile.TemporaryDirectory() as unpacked:
-        for name in (package, f"{package}-wav"):
-            subprocess.run(["dpkg-deb", "-x", str(fetch(name, folder)), unpacked], check=True)
-        listing = next(Path(unpacked).glob(f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"))
-        said = texts(gzip.decompress(listing.read_bytes()).decode("utf-8"))
-        (voice,) = Path(unpacked).glob("usr/share/asterisk/sounds/*")
-        candidates = [
-            name
-            for name, text in said.items()
-            if usable(text)
-            and (voice / f"{name}.wav").exists()
-            and soundfile.info(voice / f"{name}.wav").duration <= LONGEST_SECONDS
-        ]
-        for name in choose(candidates, count):
-            samples, rate = soundfile.read(voice / f"{name}.wav", dtype="float32")
-            wide = np.clip(soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ"), -1.0, 1.0)
-            file = folder / "audio" / f"prompt-{language}-{name.replace('/', '-')}.flac"
-            soundfile.write(file, wide, SAMPLE_RATE, subtype="PCM_16")
-            seconds = len(wide) / SAMPLE_RATE
-            recordings.append(Recording(file.stem, file, said[name], language, "telephone", "", seconds))
+    unpacked = unpack(language, folder)
+    listing = next(unpacked.glob(f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"))
+    said = texts(gzip.decompress(listing.read_bytes()).decode("utf-8"))
+    spoken = voice(unpacked)
+    candidates = [
+        name
+        for name, text in said.items()
+        if usable(text)
+        and (spoken / f"{name}.wav").exists()
+        and soundfile.info(spoken / f"{name}.wav").duration <= LONGEST_SECONDS
+    ]
+    for name in choose(candidates, count):
+        samples, rate = soundfile.read(spoken / f"{name}.wav", dtype="float32")
+        wide = np.clip(soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ"), -1.0, 1.0)
+        file = folder / "audio" / f"prompt-{language}-{name.replace('/', '-')}.flac"
+        soundfile.write(file, wide, SAMPLE_RATE, subtype="PCM_16")
+        seconds = len(wide) / SAMPLE_RATE
+        recordings.append(Recording(file.stem, file, said[name], language, "telephone", "", seconds))
     recordings.append(join(recordings, folder / "audio" / f"prompts-{language}.flac", "telephone-joined"))
     for recording in recordings:
         entry = {

@@ -14,15 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-VOICES = {
-    "en": "en_US_f_Allison",
-    "es": "es_MX_f_Allison",
-    "fr": "fr_CA_f_June",
-    "it": "it_IT_m_Carlo",
-    "ru": "ru_RU_f_IvrvoiceRU",
-}
-"""Language -> folder of Debian's package asterisk-core-sounds-LANGUAGE-wav below /usr/share/asterisk/sounds."""
-
 SHORTEST, LONGEST = 1.5, 20.0
 """Seconds of the prompts that recordings are joined from."""
 
@@ -75,7 +66,7 @@ class Prompts:
             self._files[language] = [file for file, length in lengths.items() if SHORTEST <= length <= LONGEST]
             self._words[language] = [file for file, length in lengths.items() if SHORTEST_WORD <= length < SHORTEST]
             if not self._files[language]:
-                raise SystemExit(f"no prompts in {folder}: see benchmarks/README.md on how to get them")
+                raise SystemExit(f"no prompts in {folder}: remove it, and they are fetched anew")
 
     @property
     def languages(self) -> list[str]:
