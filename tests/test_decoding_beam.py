@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,20 +112,25 @@ def test_one_beam_is_greedy() -> None:
         assert candidates[0].tokens == tuple(told)
 
 
+def text(tokens: tuple[int, ...], logprob: float) -> Candidate:
+    return Candidate(tokens, (*[0.0] * len(tokens), logprob), logprob, ended=True)
+
+
 def test_length_penalties_choose_between_texts() -> None:
-    short, long = Candidate((1, 2), -2.0, -2.0, True), Candidate((1, 2, 3, 4, 5, 6), -4.0, -4.0, True)
+    short, long = text((1, 2), -2.0), text((1, 2, 3, 4, 5, 6), -4.0)
     assert best([short, long]) is long  # -1.0 against -0.67 a token
     assert best([short, long], 0.0) is short  # by the sum
     assert best([short, long], 1.0) is short  # -2 / (7/6) = -1.71 against -4 / (11/6) = -2.18
-    assert best([long, Candidate((7,) * 6, -4.0, -4.0, True)]) is long  # the first of equals
+    assert best([long, text((7,) * 6, -4.0)]) is long  # the first of equals
     assert short.average == pytest.approx(-2 / 3)
 
 
 def test_an_average_counts_the_end_of_text() -> None:
     (candidates,) = search([3], 2)
     ended = next(candidate for candidate in candidates if candidate.ended)
-    total = sum(next_logprobs(3, ended.tokens[:place], 0.5)[token] for place, token in enumerate((*ended.tokens, EOT)))
-    assert ended.average == pytest.approx(total / (len(ended.tokens) + 1), abs=1e-5)
+    each = [next_logprobs(3, ended.tokens[:place], 0.5)[token] for place, token in enumerate((*ended.tokens, EOT))]
+    assert ended.running == pytest.approx(list(accumulate(each)), abs=1e-5)
+    assert ended.average == pytest.approx(sum(each) / (len(ended.tokens) + 1), abs=1e-5)
 
 
 def test_a_search_can_be_stopped() -> None:
@@ -140,8 +147,8 @@ def test_a_search_can_be_stopped() -> None:
 
 
 def test_what_was_stopped_wins_only_where_all_were() -> None:
-    looped = Candidate((1,) * 9, -1.0, -1.0, ended=False, stopped=True)
-    unlikely = Candidate((1, 2), -9.0, -9.0, ended=True)
+    looped = replace(text((1,) * 9, -1.0), ended=False, stopped=True)
+    unlikely = text((1, 2), -9.0)
     assert best([looped, unlikely]) is unlikely
     assert best([looped]) is looped
 

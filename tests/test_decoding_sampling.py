@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,8 +57,8 @@ def test_a_window_says_the_same_in_every_batch(sync_interval: int) -> None:
 def test_log_probabilities_are_those_at_temperature_1() -> None:
     for text in draw([23], temperature=0.4)[0]:
         said = (*text.tokens, EOT) if text.ended else text.tokens
-        total = sum(next_logprobs(23, said[:place], 0.5)[token] for place, token in enumerate(said))
-        assert text.logprob == pytest.approx(total, abs=1e-4)
+        each = [next_logprobs(23, said[:place], 0.5)[token] for place, token in enumerate(said)]
+        assert text.running == pytest.approx(list(accumulate(each)), abs=1e-4)
 
 
 def test_the_seed_and_the_temperature_decide_what_is_drawn() -> None:

@@ -12,6 +12,7 @@ from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError
 from voxport.models.whisper import WhisperModel
 from voxport.models.whisper import window_decoder as decoder
+from voxport.models.whisper.hypotheses import Said
 from voxport.types import Audio, DecodingOptions, Hypothesis
 from whisper_pairs import PLAIN, TIMED, Pair, noise, parts
 
@@ -157,7 +158,7 @@ def test_only_windows_that_need_it_are_decoded_again(
 def test_of_texts_that_will_not_do_the_likeliest_and_earliest_is_taken() -> None:
     def attempt(average: float, temperature: float, repetitive: bool = False) -> Any:
         hypothesis = Hypothesis("", (), (), avg_logprob=average, temperature=temperature)
-        return decoder._Attempt(hypothesis, repetitive, satisfying=False)
+        return decoder._Attempt(hypothesis, average, repetitive, satisfying=False)
 
     def taken(*attempts: Any) -> float | None:
         return decoder._settled(attempts).hypothesis.temperature
@@ -223,6 +224,25 @@ def test_a_loop_falls_back_whatever_its_cut_text_compresses_to(
     (again,) = model.decode(encoded, replace(TIMED, temperatures=(0.0, 0.2)))
     assert again.temperature == 0.2
     assert "country" in again.text
+
+
+@pytest.mark.parametrize(("likely", "temperature"), [(-4.0, 0.0), (-9.0, 0.2)])
+def test_where_nothing_will_do_a_cut_loop_counts_as_what_is_left_of_it(
+    likely: float, temperature: float, tiny_pair: Pair, windows: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_pair.ours
+    encoded = model.encode(model.features(windows[:1]))
+    start, words = model.tokenizer.timestamp_begin, model.tokenizer.encode(" again and")
+    loop = [start, *words * 40]
+    running = [likely * min(place, 1 + len(words)) for place in range(1, len(loop) + 1)]  # the rounds cost nothing
+    looped = Said(loop, running[-1] / len(loop), running, ended=False, stopped=True)
+    drawn = Said([start, *model.tokenizer.encode(" one thing")], -6.0, [], ended=True, stopped=False)
+    assert looped.average > -0.4
+
+    monkeypatch.setattr(decoder.WindowDecoder, "_texts", lambda *args: [looped if args[-1] == 0.0 else drawn])
+    (taken,) = model.decode(encoded, replace(TIMED, temperatures=(0.0, 0.2), no_speech_threshold=None))
+    assert taken.temperature == temperature
+    assert taken.text == (" again and" if temperature == 0.0 else " one thing")
 
 
 # What the model is told -------------------------------------------

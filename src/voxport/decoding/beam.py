@@ -49,9 +49,10 @@ class Biasing(Protocol):
 
 
 class _Node(NamedTuple):
-    """The last token of a beam, and what came before it."""
+    """The last token of a beam, the log probability of all up to it, and what came before it."""
 
     token: int
+    logprob: float
     before: _Node | None
 
 
@@ -81,9 +82,10 @@ class _Search:
         for source, token, logprob, score in continuations:
             if token == eot:
                 if len(self.finished) < enough:
-                    self.finished.append(Candidate(self.tokens(source), logprob, score, ended=True))
+                    tokens, running = self.said(source)
+                    self.finished.append(Candidate(tokens, (*running, logprob), score, ended=True))
                 continue
-            kept.append((_Node(token, self.beams[source]), logprob, score))
+            kept.append((_Node(token, logprob, self.beams[source]), logprob, score))
             if len(kept) == beams:
                 break
         self.beams = [node for node, _, _ in kept]
@@ -92,22 +94,23 @@ class _Search:
         self.length += 1
         self.done = len(self.finished) >= enough
 
-    def tokens(self, beam: int) -> tuple[int, ...]:
-        """What a beam has said."""
-        said = []
+    def said(self, beam: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """What a beam has said: its tokens, and the log probability up to each."""
+        tokens, running = [], []
         node = self.beams[beam]
         while node is not None:
-            said.append(node.token)
+            tokens.append(node.token)
+            running.append(node.logprob)
             node = node.before
-        return tuple(reversed(said))
+        return tuple(reversed(tokens)), tuple(reversed(running))
 
     def candidates(self, stopped: bool) -> list[Candidate]:
         """All that ended; where they are fewer than the beams, filled up with the likeliest that did not."""
         found = list(self.finished)
         for beam in range(len(self.beams)):
             if len(found) < len(self.beams) and self.logprobs[beam] > NEVER:
-                tokens = self.tokens(beam)
-                found.append(Candidate(tokens, self.logprobs[beam], self.scores[beam], ended=False, stopped=stopped))
+                tokens, running = self.said(beam)
+                found.append(Candidate(tokens, running, self.scores[beam], ended=False, stopped=stopped))
         return found
 
 
@@ -209,7 +212,7 @@ def _follow(
         search.step(continuations, eot, enough)
         if search.done:
             return False
-    return should_stop is not None and should_stop(search.tokens(0))
+    return should_stop is not None and should_stop(search.said(0)[0])
 
 
 class _Beams:

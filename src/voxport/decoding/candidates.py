@@ -72,17 +72,22 @@ class Candidate:
 
     Attributes:
         tokens: without the end of text.
-        logprob: sum of the tokens' natural-log probabilities, that of the end of text included if it came.
-        score: what it was searched by: the same, plus what biasing added.
+        running: sum of the natural-log probabilities up to each token, and up to the end of text if it came.
+        score: what it was searched by: the last of these sums, plus what biasing added.
         ended: False if the token limit, or the search's end, stopped it.
         stopped: True if `should_stop` did.
     """
 
     tokens: tuple[int, ...]
-    logprob: float
+    running: tuple[float, ...]
     score: float
     ended: bool
     stopped: bool = False
+
+    @property
+    def logprob(self) -> float:
+        """Of the whole text."""
+        return self.running[-1] if self.running else 0.0
 
     @property
     def average(self) -> float:

@@ -127,7 +127,7 @@ class _Text:
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
-        self.logprob = 0.0
+        self.running: list[float] = []
         self.ended = False
         self.stopped = False
         self.over = False
@@ -136,7 +136,7 @@ class _Text:
         if self.over:
             return
         require_possible(logprob)
-        self.logprob += logprob
+        self.running.append(logprob + (self.running[-1] if self.running else 0.0))
         if token == eot:
             self.ended = self.over = True
             return
@@ -148,4 +148,5 @@ class _Text:
             self.stopped = self.over = True
 
     def candidate(self) -> Candidate:
-        return Candidate(tuple(self.tokens), self.logprob, self.logprob, self.ended, self.stopped)
+        logprob = self.running[-1] if self.running else 0.0
+        return Candidate(tuple(self.tokens), tuple(self.running), logprob, self.ended, self.stopped)

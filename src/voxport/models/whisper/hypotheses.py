@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from voxport.decoding.repetition import compression_ratio, find_loop
@@ -27,7 +28,8 @@ class Said:
 
     Attributes:
         tokens: timestamps included, without prompt and end of text.
-        average: mean natural-log probability of the tokens, the end of text included.
+        average: mean natural-log probability of all tokens that were decoded, the end of text included.
+        running: sum of the natural-log probabilities up to each token, at least.
         ended: False if the token limit stopped it.
         stopped: True if it was stopped because it ran in a loop.
         looped: True if a loop at its end was cut.
@@ -35,6 +37,7 @@ class Said:
 
     tokens: Sequence[int]
     average: float
+    running: Sequence[float]
     ended: bool
     stopped: bool
     looped: bool = False
@@ -42,12 +45,18 @@ class Said:
     @classmethod
     def of_row(cls, row: GreedyRow) -> Said:
         """What greedy decoding gave."""
-        return cls(row.tokens, sum(row.logprobs) / max(len(row.logprobs), 1), row.ended, row.stopped)
+        average = sum(row.logprobs) / max(len(row.logprobs), 1)
+        return cls(row.tokens, average, tuple(accumulate(row.logprobs)), row.ended, row.stopped)
 
     @classmethod
     def of_candidate(cls, candidate: Candidate) -> Said:
         """What a search chose."""
-        return cls(candidate.tokens, candidate.average, candidate.ended, candidate.stopped)
+        return cls(candidate.tokens, candidate.average, candidate.running, candidate.ended, candidate.stopped)
+
+    @property
+    def likelihood(self) -> float:
+        """As `average`, but of what is left where a loop was cut: each round of a loop is likelier than the last."""
+        return self.running[len(self.tokens) - 1] / len(self.tokens) if self.looped else self.average
 
     def without_loop(self, eot: int) -> Said:
         """With a loop at the end (of text; timestamps between do not matter) reduced to its first round."""

@@ -3,7 +3,7 @@
 A window whose text compresses too well, ends in a loop or is too unlikely is decoded again at the next temperature
 (Whisper's paper, 4.5; `decode_with_fallback` in whisper/transcribe.py). Only the windows that need it are: the others
 keep what they have. Where no temperature gives a text within the thresholds, the likeliest of those that do not repeat
-themselves is taken, as faster-whisper does; openai/whisper takes the last.
+themselves is taken, as faster-whisper does; openai/whisper takes the last. What a loop was cut from does not any more.
 """
 
 from __future__ import annotations
@@ -64,11 +64,13 @@ class _Attempt:
     """A window's text at one temperature.
 
     Attributes:
-        repetitive: it ran in a loop, or compresses as only loops do.
+        likelihood: mean log probability of a token of it.
+        repetitive: what is left without a loop at its end compresses as only loops do.
         satisfying: it will do; so does silence.
     """
 
     hypothesis: Hypothesis
+    likelihood: float
     repetitive: bool
     satisfying: bool
 
@@ -167,9 +169,10 @@ class WindowDecoder:
         )
         ratio, likely = options.compression_ratio_threshold, options.logprob_threshold
         silent = is_silent(said.average, begun.no_speech[position], options)
-        repetitive = ratio is not None and (said.looped or (hypothesis.compression_ratio or 0.0) > ratio)
+        repetitive = ratio is not None and (hypothesis.compression_ratio or 0.0) > ratio
+        looped = ratio is not None and said.looped
         unlikely = likely is not None and said.average < likely
-        return _Attempt(hypothesis, repetitive, silent or not (repetitive or unlikely))
+        return _Attempt(hypothesis, said.likelihood, repetitive, silent or not (looped or repetitive or unlikely))
 
     def _beams(self, temperature: float) -> int:
         """Rows for each window."""
@@ -200,6 +203,6 @@ def _settled(attempts: Sequence[_Attempt]) -> _Attempt:
         return attempts[-1]
     chosen, *others = [attempt for attempt in attempts if not attempt.repetitive] or attempts
     for attempt in others:
-        if (attempt.hypothesis.avg_logprob or 0.0) > (chosen.hypothesis.avg_logprob or 0.0) + LIKELIER:
+        if attempt.likelihood > chosen.likelihood + LIKELIER:
             chosen = attempt
     return chosen
