@@ -39,6 +39,7 @@ STEP = {
     "medium fc1": (4096, 1024),
 }
 HEADS = {"tiny attention to a window": 6, "base attention to a window": 8}
+BEAMS = 5
 MEDASR = LasrDimensions()
 STRIDED = {4378: MEDASR.width, 2187: MEDASR.subsampling_channels}
 """Frames of 43.8 s that go into the sub-sampler's convolutions, and how many channels come out."""
@@ -61,7 +62,7 @@ def compare(name: str, rows: int, plain: Product, other: Product) -> None:
             product()
             taken.append(time.perf_counter() - started)
     first, second = (1e6 * statistics.median(taken) for taken in times)
-    print(f"{name:<30}{rows:>6}{first:>14.0f}{second:>14.0f}{first / second:>8.2f}")
+    print(f"{name:<36}{rows:>6}{first:>14.0f}{second:>14.0f}{first / second:>8.2f}")
 
 
 def encoder_products(height: int, width: int, *, gelu: bool) -> tuple[Product, Product]:
@@ -107,10 +108,10 @@ def step_products(height: int, width: int, rows: int) -> tuple[Product, Product]
     return lambda: F.linear(x, weight), lambda: layer(x)
 
 
-def attentions(heads: int, rows: int) -> tuple[Product, Product]:
-    q, k, v = (torch.randn(rows, heads, length, 64) for length in (1, WINDOW, WINDOW))
-    v_transposed = v.transpose(2, 3).contiguous()
-    return lambda: F.scaled_dot_product_attention(q, k, v), lambda: few_queries_attention(q, k, v_transposed)
+def attentions(heads: int, rows: int, queries: int) -> tuple[Product, Product]:
+    q, k, v = (torch.randn(rows, heads, length, 64) for length in (queries, WINDOW, WINDOW))
+    turned = k.transpose(2, 3).contiguous().transpose(2, 3)
+    return lambda: F.scaled_dot_product_attention(q, k, v), lambda: few_queries_attention(q, turned, v)
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
     prepare_process()
     set_threads(parser.parse_args().threads)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print(f"{'product':<30}{'rows':>6}{'plain torch':>14}{'voxport':>14}{'ratio':>8}")
+    print(f"{'product':<36}{'rows':>6}{'plain torch':>14}{'voxport':>14}{'ratio':>8}")
     with torch.inference_mode():
         for name, shape in ENCODER.items():
             compare(name, WINDOW, *encoder_products(*shape, gelu=name.endswith("GELU")))
@@ -128,7 +129,9 @@ def main() -> None:
                 compare(name, rows, *step_products(*shape, rows))
         for name, heads in HEADS.items():
             for rows in (1, 8):
-                compare(name, rows, *attentions(heads, rows))
+                for queries in (1, BEAMS):
+                    label = name if queries == 1 else f"{name}, {queries} beams"
+                    compare(label, rows, *attentions(heads, rows, queries))
         for dtype in (torch.float32, torch.bfloat16) if machine.has_bfloat16() else (torch.float32,):
             label = str(dtype).removeprefix("torch.")
             compare(f"medasr linear, SiLU {label}", FRAMES[0], *feed_forwards(FRAMES[0], dtype))

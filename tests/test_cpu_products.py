@@ -69,26 +69,32 @@ def test_half_precision_keeps_its_dtype(rows: int) -> None:
     torch.testing.assert_close(found.double(), expected(x, weight, bias, "gelu", None), rtol=2e-2, atol=2e-2)
 
 
-def test_a_step_of_one_row_packs_nothing_and_several_pack_once() -> None:
-    layer = StepLinear(draw(128, WIDTH), draw(128))
-    layer(draw(1, 1, WIDTH))
+@pytest.mark.parametrize(("height", "few"), [(128, 8), (16_392, 1)])
+def test_few_rows_pack_nothing_and_more_pack_once(height: int, few: int) -> None:
+    if cpu_products._onednn() is None:
+        pytest.skip("this processor's torch packs nothing")
+    layer = StepLinear(draw(height, WIDTH))
+    layer(draw(few, 1, WIDTH))
     assert layer._packed is None
-    layer(draw(3, 1, WIDTH))
+    layer(draw(few + 1, 1, WIDTH))
     packed = layer._packed
-    layer(draw(2, 1, WIDTH))
+    assert packed is not None
+    layer(draw(few + 2, 1, WIDTH))
     assert layer._packed is packed
 
 
+@pytest.mark.parametrize("queries", [1, 5])
 @pytest.mark.parametrize(("batch", "heads", "length", "size"), [(1, 2, 1500, 64), (5, 3, 7, 16)])
-def test_few_queries_attention(batch: int, heads: int, length: int, size: int) -> None:
+def test_few_queries_attention(batch: int, heads: int, length: int, size: int, queries: int) -> None:
     q, k, v = (
-        draw(batch, heads, 1, size),
+        draw(batch, heads, queries, size),
         draw(batch, heads, length, size),
         draw(batch, heads, length, size + 1)[..., 1:],
     )
     wanted = F.scaled_dot_product_attention(q.double(), k.double(), v.double())
-    found = few_queries_attention(q, k, v.transpose(2, 3).contiguous())
+    found = few_queries_attention(q, k, v)
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
+    turned = k.transpose(2, 3).contiguous().transpose(2, 3)
     # As a slice of a longer batch, the way a batch looks that lost rows.
-    longer = few_queries_attention(q[:1], k[:1], v.transpose(2, 3).contiguous()[:1])
+    longer = few_queries_attention(q[:1], turned[:1], v[:1])
     torch.testing.assert_close(longer, found[:1], rtol=0, atol=1e-6)

@@ -4,11 +4,12 @@ Findings on x86 with torch 2.13 and MKL, measured by benchmarks/cpu_products.py:
 
 - oneDNN's linear layer, which torch's compiler emits, is faster than `F.linear`'s way through MKL, also with GELU
   behind it; SiLU and a residual addition go the same way.
-- One row times a matrix is a matter of reading the matrix. MKL does so with all threads and at the memory's speed if
-  the matrix is presented as a batch of shorter ones, and with one thread otherwise.
-- A few rows take little longer than one, if the matrix was packed for oneDNN before.
-- One query over many keys, as two products of matrix and vector, takes less time than the general attention: two
-  thirds in batches.
+- A few rows times a matrix are a matter of reading the matrix. MKL does so with all threads and at the memory's speed
+  if the matrix is presented as a batch of low ones; where those have 16 rows or more, an Intel Xeon takes two to three
+  times as long.
+- For more rows, and a few times a whole vocabulary, a matrix that was packed for oneDNN before is faster still.
+- Few queries over many keys, as two products, take less time than the general attention, if the keys lie in memory
+  with their positions side by side.
 
 Without MKL and oneDNN a linear layer is the plain torch call.
 """
@@ -33,8 +34,14 @@ _ONEDNN_NAMES: dict[Activation, str] = {"gelu": "gelu", "silu": "swish"}
 _PACKED_FOR = 8
 """Rows that oneDNN packs a matrix for; it holds for any number."""
 
-_PARTS = 64
-"""Shorter matrices that a matrix is presented as: a multiple of most counts of threads, a divisor of most heights."""
+_PART = 8
+"""Height of the low matrices that a matrix is presented as: a divisor of most heights."""
+
+_FEW = 8
+"""Rows up to which the low matrices beat a packed one..."""
+
+_TALL = 16_384
+"""...unless it is higher than this, as a vocabulary is: then for one row only."""
 
 
 @cache
@@ -86,8 +93,8 @@ def linear(
 class StepLinear:
     """A linear layer for the few rows of a decoder step: weight (O, D), bias (O,).
 
-    The matrix is packed when several rows first ask for it, which takes a second copy of it. Changes of the weight
-    after that are not seen.
+    The matrix is packed when more rows first ask for it than low matrices serve, which takes a second copy of it.
+    Changes of the weight after that are not seen.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -96,13 +103,14 @@ class StepLinear:
         self._fused = _is_fused(weight)
         self._packed: Tensor | None = None
         self._parts, self._bias_parts, self._rest = self._cut() if _has_mkl() else (None, None, None)
+        self._few = 1 if weight.shape[0] > _TALL else _FEW
 
     def __call__(self, x: Tensor, *, activation: Activation | None = None, add: Tensor | None = None) -> Tensor:
         """As `linear`."""
         if x.dtype != self.weight.dtype:
             x = x.to(self.weight.dtype)
-        if self._parts is not None and x.numel() == x.shape[-1]:
-            return _behind(self._one_row(x), activation=activation, add=add)
+        if self._parts is not None and x.numel() <= self._few * x.shape[-1]:
+            return _behind(self._by_parts(x, self._parts), activation=activation, add=add)
         if not self._fused:
             return _behind(F.linear(x, self.weight, self._bias), activation=activation, add=add)
         if self._packed is None:
@@ -115,43 +123,50 @@ class StepLinear:
         torch.addmm(self._bias, x.to(self.weight.dtype), self.weight.t(), out=out)
 
     def _cut(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The matrix as (parts, O / parts, D), its bias likewise, and the rows that are left over, as views."""
+        """As views: the matrix, (parts, `_PART`, D); its bias, (parts, 1, `_PART`); and the rows that are left over."""
         height, width = self.weight.shape
-        whole = height - height % _PARTS
+        whole = height - height % _PART
         fits = whole == height or (whole > 0 and self._bias is None)
         if not fits or not self.weight.is_cpu or self.weight.dtype != torch.float32:
             return None, None, None
-        bias = None if self._bias is None else self._bias.view(_PARTS, -1, 1)
-        return self.weight[:whole].view(_PARTS, -1, width), bias, self.weight[whole:] if whole < height else None
+        bias = None if self._bias is None else self._bias.view(-1, 1, _PART)
+        return self.weight[:whole].view(-1, _PART, width), bias, self.weight[whole:] if whole < height else None
 
-    def _one_row(self, x: Tensor) -> Tensor:
-        assert self._parts is not None
-        shape = (*x.shape[:-1], self.weight.shape[0])
-        column = x.view(1, 1, -1).expand(_PARTS, -1, -1).transpose(1, 2)
-        if self._bias_parts is not None:
-            return torch.baddbmm(self._bias_parts, self._parts, column).view(shape)
-        product = torch.bmm(self._parts, column)
-        if self._rest is None:
-            return product.view(shape)
-        return torch.cat([product.view(-1), torch.mv(self._rest, x.view(-1))]).view(shape)
+    def _by_parts(self, x: Tensor, parts: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        count = len(rows)
+        if count == 1:
+            # The column is a turned row: MKL takes four times as long for one whose stride says that it is a matrix's.
+            column = rows.expand(len(parts), -1, -1).transpose(1, 2)
+            if self._bias_parts is None:
+                product = torch.bmm(parts, column)
+            else:
+                product = torch.baddbmm(self._bias_parts.transpose(1, 2), parts, column)
+        else:
+            spread, turned = rows.expand(len(parts), -1, -1), parts.transpose(1, 2)
+            if self._bias_parts is None:
+                product = torch.bmm(spread, turned)
+            else:
+                product = torch.baddbmm(self._bias_parts, spread, turned)
+            product = product.transpose(0, 1)
+        product = product.reshape(count, -1)
+        if self._rest is not None:
+            product = torch.cat([product, rows @ self._rest.t()], dim=1)
+        return product.view(*x.shape[:-1], self.weight.shape[0])
 
 
-def few_queries_attention(q: Tensor, k: Tensor, v_transposed: Tensor) -> Tensor:
-    """Softmax attention of a few queries a row: q (B, H, n, d), k (B, H, T, d), v_transposed (B, H, d, T).
+def few_queries_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention of a few queries a row: q (B, H, n, d), k and v (B, H, T, d).
 
-    k and v are read once, in the order in which they lie in memory.
+    Fast where k lies in memory as (B, H, d, T) and v as (B, H, T, d): each product then goes through its matrix once,
+    row by row, and adds the rows up.
 
     Returns:
         (B, H, n, d).
     """
-    B, H, T, d = k.shape
-    n = q.shape[2]
-    # The vectors are turned rows: MKL takes four times as long for a column whose stride says that it is a matrix's.
-    scores = torch.bmm(k.view(B * H, T, d), (q * d**-0.5).reshape(B * H, n, d).transpose(1, 2))
-    scores = scores.view(B * H, 1, T) if n == 1 else scores.transpose(1, 2).contiguous()
-    probabilities = scores.softmax(dim=-1)
-    attended = torch.bmm(v_transposed.view(B * H, d, T), probabilities.transpose(1, 2))
-    return attended.view(B, H, 1, d) if n == 1 else attended.transpose(1, 2).reshape(B, H, n, d)
+    B, H, n, d = q.shape
+    scores = torch.bmm((q * d**-0.5).reshape(B * H, n, d), k.transpose(2, 3).reshape(B * H, d, -1))
+    return torch.bmm(scores.softmax(dim=-1), v.reshape(B * H, -1, d)).view(B, H, n, d)
 
 
 def _onednn_linear(

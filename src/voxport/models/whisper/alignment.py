@@ -140,7 +140,7 @@ def _forward(
         (q,) = _split(layer.cross_q(h), 1, layer.heads)
         k, v = layer.cross_keys_values(hidden)
         _collect(index, q, k, windows, collected)
-        attended = F.scaled_dot_product_attention(q, k, v.transpose(2, 3))
+        attended = F.scaled_dot_product_attention(q, k, v)
         x, h = layer.join(layer.cross_out, _merge(attended), x, layer.final_norm)
         x, h = layer.feed_forward(h, x, next_norm)
     return h

@@ -49,12 +49,19 @@ class LayerWeights:
         self._cross_v_bias = cross.v_proj.bias
 
     def cross_keys_values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) -> keys (B, H, T, d) and transposed values (B, H, d, T), in the order a step reads them."""
+        """(B, T, D) -> keys and values (B, H, T, d), in memory in the order in which a step reads them.
+
+        On a CPU the keys lie there as (B, H, d, T): see `few_queries_attention`.
+        """
         B, T, D = hidden.shape
         hidden = hidden.to(self._cross_k.dtype)
-        k = linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
-        v = torch.baddbmm(self._cross_v_bias[:, None], self._cross_v.expand(B, D, D), hidden.transpose(1, 2))
-        return k, v.view(B, self.heads, D // self.heads, T)
+        if hidden.is_cpu:
+            k = torch.bmm(self._cross_k.expand(B, D, D), hidden.transpose(1, 2))
+            k = k.view(B, self.heads, D // self.heads, T).transpose(2, 3)
+        else:
+            k = linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
+        v = linear(hidden, self._cross_v, self._cross_v_bias).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
+        return k, v
 
     @property
     def cache_dtype(self) -> torch.dtype:
@@ -242,7 +249,7 @@ class DecoderState:
         windows, n = q.shape[0], q.shape[2]
         if self._by_products and n == self._per_window:
             return few_queries_attention(q, k[:windows], v[:windows])
-        return F.scaled_dot_product_attention(q, k[:windows], v[:windows].transpose(2, 3))
+        return F.scaled_dot_product_attention(q, k[:windows], v[:windows])
 
 
 def _merge(attended: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class GraphDecoderState(DecoderState):
         for cache in self._caches:
             k, v = cache.seen(self._count, len(self._positions))
             self._kept.append((k.contiguous(), v.contiguous()))
-        self._read = [(k, v.transpose(2, 3).contiguous()) for k, v in self._cross]
+        self._read = list(self._cross)
 
 
 def graph_length(length: int, longest: int) -> int:
