@@ -52,8 +52,11 @@ def tokens(model: Any, windows: list[Audio], *, timestamps: bool, limit: int | N
     return [found.tokens for found in model.decode(model.encode(model.features(windows)), options)]
 
 
-@pytest.mark.parametrize("timestamps", [False, True])
-@pytest.mark.parametrize("options", [{}, {"graph": True}], ids=str)
+@pytest.mark.parametrize(
+    ("options", "timestamps"),
+    [({}, True), ({}, False), ({"graph": True}, True), pytest.param({"graph": True}, False, marks=pytest.mark.full)],
+    ids=str,
+)
 def test_the_cpus_tokens(tiny_en: Path, windows: list[Audio], options: dict[str, Any], timestamps: bool) -> None:
     wanted = tokens(voxport.load_model(str(tiny_en), "cpu", "float32"), windows, timestamps=timestamps)
     assert len({len(row) for row in wanted}) == len(windows)

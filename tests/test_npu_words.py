@@ -37,7 +37,7 @@ def words(model: Any, windows: list[Audio], *, finding: bool = True) -> list[lis
     return [[word for segment in one.segments for word in segment.words or ()] for one in found]
 
 
-@pytest.mark.parametrize("finding", [True, False])
+@pytest.mark.parametrize("finding", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_the_cpus_words(tiny_en: Path, jfk: Path, finding: bool) -> None:
     windows = parts(jfk)
     wanted = words(voxport.load_model(str(tiny_en), "cpu", "float32"), windows, finding=finding)

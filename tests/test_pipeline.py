@@ -180,6 +180,17 @@ def test_a_segment_that_jumps_over_speech_ends_where_its_words_may_end() -> None
     assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 2.2), (" 3", 3, 20)]
 
 
+@pytest.mark.parametrize(("tokens", "jumped"), [(16, True), (24, False)])
+def test_slow_speech_has_more_tokens_than_a_jump(tokens: int, jumped: bool) -> None:
+    """16 over 15.7 seconds were seen with tiny.en, and 93 words were gone; no speech of an hour had less than two."""
+    model = Recorder()
+    text = Segment(0, None, 0.0, 17.5, " Go somewhere.", tokens=tuple(range(tokens)))
+    model.script[0] = Hypothesis("", (), (text,))
+    segments = run(model, [region(0, 20, speech=[(0.2, 3.0), (3.2, 9.0), (9.5, 16.6)])])
+    ends = [(" Go somewhere.", 0, 9.0), (" 9", 9.5, 20)] if jumped else [(" Go somewhere.", 0, 17.5)]
+    assert [(s.text, s.start, s.end) for s in segments] == ends
+
+
 @pytest.mark.parametrize(
     "speech",
     [
