@@ -36,8 +36,8 @@ SPARSE_SPEECH, SPARSE_TOKENS = 8.0, 1.25
 beginning and then jumped to the end. In an hour of many speakers (benchmarks/long_form.py) tiny.en's segments over 4
 seconds of speech or more had two tokens to a second, and more, but for two jumps with 0.75 and 1.02."""
 
-FAST_TOKENS = 4.0
-"""To a second of speech: the beginning that such a segment did hear is taken to be as long as its tokens need."""
+USUAL_TOKENS = 4.0
+"""To a second of speech: what such a segment did hear ends at the pause nearest to where so many tokens end."""
 
 LEAST_STEP = 0.5
 """A window that brings the region on by less than this (seconds) got stuck."""
@@ -266,8 +266,9 @@ def _jump(segment: Segment, region: Region) -> tuple[float, float] | None:
     if not segment.tokens or speech < SPARSE_SPEECH or len(segment.tokens) >= SPARSE_TOKENS * speech:
         return None
     heard = 0.0
+    pauses = []
     for (start, end), (following, _) in pairwise(pieces):
         heard += end - start
-        if heard >= max(LEAST_STEP, len(segment.tokens) / FAST_TOKENS):
-            return end, following
-    return None
+        if heard >= LEAST_STEP:
+            pauses.append((abs(heard - len(segment.tokens) / USUAL_TOKENS), end, following))
+    return min(pauses)[1:] if pauses else None
