@@ -40,6 +40,7 @@ STEP = {
 }
 HEADS = {"tiny attention to a window": 6, "base attention to a window": 8}
 BEAMS = 5
+PARTS = (4, 8, 12, 16, 64)
 MEDASR = LasrDimensions()
 STRIDED = {4378: MEDASR.width, 2187: MEDASR.subsampling_channels}
 """Frames of 43.8 s that go into the sub-sampler's convolutions, and how many channels come out."""
@@ -108,6 +109,14 @@ def step_products(height: int, width: int, rows: int) -> tuple[Product, Product]
     return lambda: F.linear(x, weight), lambda: layer(x)
 
 
+def low_parts(height: int, width: int, part: int) -> tuple[Product, Product]:
+    """One row; on the right the matrix as a batch of matrices of `part` rows: how high they may be (`_PART`)."""
+    x, weight = torch.randn(1, width), torch.randn(height // part * part, width)
+    parts = weight.view(-1, part, width)
+    column = x.expand(len(parts), -1, -1).transpose(1, 2)
+    return lambda: F.linear(x, weight), lambda: torch.bmm(parts, column)
+
+
 def attentions(heads: int, rows: int, queries: int) -> tuple[Product, Product]:
     q, k, v = (torch.randn(rows, heads, length, 64) for length in (queries, WINDOW, WINDOW))
     turned = k.transpose(2, 3).contiguous().transpose(2, 3)
@@ -127,6 +136,9 @@ def main() -> None:
         for name, shape in STEP.items():
             for rows in ROWS:
                 compare(name, rows, *step_products(*shape, rows))
+        for name in ("tiny fc1", "tiny vocabulary"):
+            for part in PARTS:
+                compare(f"{name}, parts of {part}", 1, *low_parts(*STEP[name], part))
         for name, heads in HEADS.items():
             for rows in (1, 8):
                 for queries in (1, BEAMS):

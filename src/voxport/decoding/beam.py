@@ -62,14 +62,13 @@ class _Search:
 
     Attributes:
         beams: the last token of each, None before the first.
-        logprobs, scores: of each beam, summed.
+        scores: of each beam, summed.
         finished: those that ended.
         length: tokens of a beam.
         done: whether enough are finished, or it was stopped.
     """
 
     beams: list[_Node | None]
-    logprobs: list[float]
     scores: list[float]
     finished: list[Candidate] = field(default_factory=list)
     length: int = 0
@@ -78,19 +77,18 @@ class _Search:
     def step(self, continuations: Sequence[tuple[int, int, float, float]], eot: int, enough: int) -> None:
         """Go on with the best of the continuations (beam, token, log probability, score), given best first."""
         beams = len(self.beams)
-        kept: list[tuple[_Node, float, float]] = []
+        kept: list[tuple[_Node, float]] = []
         for source, token, logprob, score in continuations:
             if token == eot:
                 if len(self.finished) < enough:
                     tokens, running = self.said(source)
                     self.finished.append(Candidate(tokens, (*running, logprob), score, ended=True))
                 continue
-            kept.append((_Node(token, logprob, self.beams[source]), logprob, score))
+            kept.append((_Node(token, logprob, self.beams[source]), score))
             if len(kept) == beams:
                 break
-        self.beams = [node for node, _, _ in kept]
-        self.logprobs = [logprob for _, logprob, _ in kept]
-        self.scores = [score for _, _, score in kept]
+        self.beams = [node for node, _ in kept]
+        self.scores = [score for _, score in kept]
         self.length += 1
         self.done = len(self.finished) >= enough
 
@@ -107,8 +105,8 @@ class _Search:
     def candidates(self, stopped: bool) -> list[Candidate]:
         """All that ended; where they are fewer than the beams, filled up with the likeliest that did not."""
         found = list(self.finished)
-        for beam in range(len(self.beams)):
-            if len(found) < len(self.beams) and self.logprobs[beam] > NEVER:
+        for beam, node in enumerate(self.beams):
+            if len(found) < len(self.beams) and node is not None and node.logprob > NEVER:
                 tokens, running = self.said(beam)
                 found.append(Candidate(tokens, running, self.scores[beam], ended=False, stopped=stopped))
         return found
@@ -152,7 +150,7 @@ def decode_beam(
     windows = stepper.rows
     device = hidden.device
     enough = max(1, round(beams * patience))
-    searches = [_Search([None] * beams, [0.0] + [NEVER] * (beams - 1), [0.0] * beams) for _ in range(windows)]
+    searches = [_Search([None] * beams, [0.0] * beams) for _ in range(windows)]
     results: list[list[Candidate]] = [[] for _ in range(windows)]
     active = list(range(windows))  # position in the batch -> window
     state = _Beams(windows, beams, eot, device, biased=biasing is not None)

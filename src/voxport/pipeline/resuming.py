@@ -33,8 +33,7 @@ UNHEARD = 1.5
 
 SPARSE_SPEECH, SPARSE_TOKENS = 8.0, 1.25
 """A segment over at least so much speech (seconds), with fewer tokens than this to a second of it: the model heard the
-beginning and then jumped to the end. In an hour of many speakers (benchmarks/long_form.py) tiny.en's segments over 4
-seconds of speech or more had two tokens to a second, and more, but for two jumps with 0.75 and 1.02."""
+beginning and then jumped to the end. Slow speech has two tokens to a second, and more; jumps were met with one."""
 
 USUAL_TOKENS = 4.0
 """To a second of speech: what such a segment did hear ends at the pause nearest to where so many tokens end."""
