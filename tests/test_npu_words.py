@@ -59,3 +59,14 @@ def test_float16_is_nearly_the_same(tiny_en: Path, jfk: Path) -> None:
     assert [word.word for word in found] == [word.word for word in wanted]
     apart = np.abs([one.start - other.start for one, other in zip(found, wanted, strict=True)])
     assert np.median(apart) <= 0.04
+
+
+def test_the_cpus_places(tiny_en: Path, jfk: Path) -> None:
+    windows = parts(jfk)
+    found = []
+    for device in ("cpu", "npu:0"):
+        model: Any = voxport.load_model(str(tiny_en), device, "float32")
+        encoded = model.encode(model.features(windows))
+        found.append(model.token_places(encoded, model.decode(encoded, DecodingOptions(language="en")), WORDS))
+    assert found[0] == found[1]
+    assert all(found[0])

@@ -65,7 +65,7 @@ def encoded_pieces(pair: Pair, jfk: Path) -> EncodedWindows:
 def test_fulfils_the_contract(pair: Pair) -> None:
     assert isinstance(pair.ours, ASRModel)
     assert pair.ours.languages == pair.theirs.languages
-    own = {"word_timestamps", "punctuation", "search", "prompt", "hotwords"}
+    own = {"word_timestamps", "token_places", "punctuation", "search", "prompt", "hotwords"}
     assert pair.ours.supports == pair.theirs.supports | own
     assert pair.ours.info.identity == pair.theirs.info.identity
     assert pair.ours.info.family == "whisper"

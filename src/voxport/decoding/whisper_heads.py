@@ -19,6 +19,7 @@ the text is too short to judge by, or no head of the lower half follows it clear
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,17 @@ from voxport.errors import ModelFormatError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CLEAR", "HEADS", "LEAST_TOKENS", "Head", "choose", "judge", "judged_layers", "published_heads"]
+__all__ = [
+    "CLEAR",
+    "HEADS",
+    "LEAST_TOKENS",
+    "Head",
+    "choose",
+    "judge",
+    "judged_layers",
+    "leading_layers",
+    "published_heads",
+]
 
 HEADS = 4
 """So many are asked at the most."""
@@ -102,6 +113,11 @@ def judged_layers(layers: int) -> int:
     return max(1, round(JUDGED * layers))
 
 
+def leading_layers(layers: int) -> int:
+    """How many of them, from the first, may have the head that leads."""
+    return max(1, math.ceil(LOWER * layers))
+
+
 def judge(layer: int, weights: Tensor, text: slice) -> list[Head]:
     """The heads of one layer that follow the audio at all, the best first.
 
@@ -143,7 +159,7 @@ def choose(found: Sequence[Head], layers: int) -> list[Head]:
         layers: how many the decoder has.
     """
     ranked = sorted(found, key=_rank)
-    leading = next((head for head in ranked if head.layer < max(1.0, LOWER * layers)), None)
+    leading = next((head for head in ranked if head.layer < leading_layers(layers)), None)
     if leading is None or leading.score < CLEAR or len(leading.places) < LEAST_TOKENS:
         return []
     near = [head for head in ranked if _distance(head, leading) <= NEAR]

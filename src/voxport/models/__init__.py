@@ -25,6 +25,7 @@ __all__ = [
     "FAMILIES",
     "ASRModel",
     "JoiningModel",
+    "PlacingModel",
     "WindowJoiner",
     "can_join",
     "load_model",
@@ -58,7 +59,7 @@ class ASRModel(Protocol):
         languages: codes it was trained on.
         supports: names of optional abilities: "timestamps", "word_timestamps", "always_words" (words have times
             unasked), "punctuation" (signs are joined to words as asked for), "translate", "language_detection",
-            "no_speech", "dictation", "search" (beams, samples and temperatures), "prompt", "hotwords".
+            "no_speech", "dictation", "search" (beams, samples and temperatures), "prompt", "hotwords", "token_places".
         batch_size: windows that are decoded together unless the caller says otherwise.
     """
 
@@ -113,6 +114,25 @@ class ASRModel(Protocol):
         """Teacher-forced logits, float32, shape (batch, positions, vocabulary).
 
         `tokens`: per window the whole decoder input, prompt included (equal lengths); None for families that need none.
+        """
+        ...
+
+
+class PlacingModel(ASRModel, Protocol):
+    """A model that knows where in a window it heard what it says; `supports` has "token_places"."""
+
+    def token_places(
+        self, encoded: Any, hypotheses: Sequence[Hypothesis | None], options: DecodingOptions
+    ) -> list[list[tuple[float, ...]] | None]:
+        """Where in its window (seconds) each token of each segment was heard, signs and timestamps left out.
+
+        Args:
+            encoded: the windows.
+            hypotheses: what `decode` gave for each; None for those that are not asked about.
+            options: that they were decoded by.
+
+        Returns:
+            For each window one tuple for each segment. None where it was not asked, or can't be told.
         """
         ...
 

@@ -63,7 +63,7 @@ class AttentionWeights:
 
         (count + 1, frames), or (count, frames) where the row has no token after the last.
         """
-        chosen = choose(self._found, self._layers)
+        chosen = self._clear()
         if not chosen and not self._published:
             chosen = self._found[:1]  # there is no better one
         if chosen:
@@ -75,3 +75,15 @@ class AttentionWeights:
             rows = slice(self._first - 1, self._first + self._count)
             weights, pairs = [one for _, one in self._asked], tuple(pair for pair, _ in self._asked)
         return alignment_matrix(torch.stack(weights))[rows], pairs
+
+    def places(self) -> Tensor | None:
+        """The frame that each text token fits best, (count,); None where no head follows the audio clearly."""
+        chosen = self._clear()
+        if not chosen:
+            return None
+        fits = alignment_matrix(torch.stack([head.weights for head in chosen]))
+        return fits[self._first : self._first + self._count].argmax(dim=-1)
+
+    def _clear(self) -> list[Head]:
+        """The heads that follow the audio clearly, and with each other."""
+        return choose(self._found, self._layers)

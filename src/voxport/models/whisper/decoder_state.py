@@ -53,15 +53,19 @@ class LayerWeights:
 
         On a CPU the keys lie there as (B, H, d, T): see `few_queries_attention`.
         """
+        B, T, _ = hidden.shape
+        hidden = hidden.to(self._cross_k.dtype)
+        v = linear(hidden, self._cross_v, self._cross_v_bias).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
+        return self.cross_keys(hidden), v
+
+    def cross_keys(self, hidden: Tensor) -> Tensor:
+        """The keys of `cross_keys_values`."""
         B, T, D = hidden.shape
         hidden = hidden.to(self._cross_k.dtype)
         if hidden.is_cpu:
             k = torch.bmm(self._cross_k.expand(B, D, D), hidden.transpose(1, 2))
-            k = k.view(B, self.heads, D // self.heads, T).transpose(2, 3)
-        else:
-            k = linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
-        v = linear(hidden, self._cross_v, self._cross_v_bias).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
-        return k, v
+            return k.view(B, self.heads, D // self.heads, T).transpose(2, 3)
+        return linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
 
     @property
     def cache_dtype(self) -> torch.dtype:

@@ -125,3 +125,18 @@ def make_hypothesis(
             segments.append(Segment(len(segments), None, piece.start, piece.end, words, piece.tokens, **shared))
     text = "".join(segment.text for segment in segments)
     return Hypothesis(text, tuple(tokens), tuple(segments), language, resume=resume, **shared)
+
+
+def text_ranges(hypothesis: Hypothesis, eot: int) -> list[range]:
+    """Of each segment, which of the window's text tokens are its own. Between segments may be some that made none."""
+    ranges = []
+    place = before = 0
+    for segment in hypothesis.segments:
+        while hypothesis.tokens[place : place + len(segment.tokens)] != segment.tokens:
+            before += hypothesis.tokens[place] < eot
+            place += 1
+        count = sum(token < eot for token in segment.tokens)
+        ranges.append(range(before, before + count))
+        before += count
+        place += len(segment.tokens)
+    return ranges

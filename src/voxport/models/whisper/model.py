@@ -23,6 +23,8 @@ from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.models.whisper.hotword_tokens import hotword_tokens
+from voxport.models.whisper.hypotheses import text_ranges
+from voxport.models.whisper.places import find_places, spoken_places
 from voxport.models.whisper.stages import whisper_stages
 from voxport.models.whisper.window_decoder import WindowDecoder
 from voxport.models.whisper.words import WordFinder
@@ -97,7 +99,8 @@ class WhisperModel(Tabled):
         heads = generation_config.get("alignment_heads")
         self._words = WordFinder(self._weights, tokenizer, heads, device.bucket)
         self._hotwords: tuple[tuple[tuple[str, ...], float], HotwordTree] | None = None
-        supports = {"timestamps", "word_timestamps", "punctuation", "no_speech", "search", "prompt", "hotwords"}
+        supports = {"timestamps", "word_timestamps", "token_places", "punctuation", "no_speech"}
+        supports |= {"search", "prompt", "hotwords"}
         if tokenizer.multilingual:
             supports |= {"translate", "language_detection"}
         self.supports = frozenset(supports)
@@ -186,6 +189,30 @@ class WhisperModel(Tabled):
             raise UnsupportedOptionError(f"{self.name} knows English only and detects no language")
         with torch.inference_mode():
             return self._detect(self.start(encoded, 1))
+
+    def token_places(
+        self, encoded: EncodedWindows, hypotheses: Sequence[Hypothesis | None], options: DecodingOptions
+    ) -> list[list[tuple[float, ...]] | None]:
+        """Where each spoken token of each segment was heard, see `PlacingModel` and `voxport.models.whisper.places`."""
+        tokenizer = self.tokenizer
+        asked = [one if one is not None and one.segments else None for one in hypotheses]
+        with torch.inference_mode():
+            found = find_places(
+                self._weights,
+                encoded.hidden,
+                encoded.durations,
+                [tokenizer.sot_sequence(one.language, options.task, timestamps=False) if one else () for one in asked],
+                [[token for token in one.tokens if token < tokenizer.eot] if one else [] for one in asked],
+                eot=tokenizer.eot,
+                bucket=self.device.bucket,
+            )
+        return [
+            [spoken_places(tokenizer, segment.tokens, places[own.start : own.stop]) for segment, own in parts]
+            if one and places
+            else None
+            for one, places in zip(asked, found, strict=True)
+            for parts in [zip(one.segments, text_ranges(one, tokenizer.eot), strict=True) if one else ()]
+        ]
 
     def logits(self, encoded: EncodedWindows, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
         """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from voxport.decoding.whisper_heads import published_heads
 from voxport.models.whisper.alignment import TokenTimes, align_tokens
+from voxport.models.whisper.hypotheses import text_ranges
 from voxport.tokenizer.words import join_punctuation, split_words
 from voxport.types import Hypothesis, Segment, Word
 
@@ -83,14 +84,10 @@ class WordFinder:
         return [self._with_words(one, own, options) for one, own in zip(hypotheses, times, strict=True)]
 
     def _with_words(self, hypothesis: Hypothesis, times: TokenTimes, options: DecodingOptions) -> Hypothesis:
-        segments: list[Segment] = []
-        place = 0  # in the hypothesis' tokens; between segments there may be some that made none
-        for segment in hypothesis.segments:
-            while hypothesis.tokens[place : place + len(segment.tokens)] != segment.tokens:
-                place += 1
-            before = sum(token < self._tokenizer.eot for token in hypothesis.tokens[:place])
-            place += len(segment.tokens)
-            segments.append(replace(segment, words=self._words(segment, before, hypothesis.language, times, options)))
+        segments = [
+            replace(segment, words=self._words(segment, own.start, hypothesis.language, times, options))
+            for segment, own in zip(hypothesis.segments, text_ranges(hypothesis, self._tokenizer.eot), strict=True)
+        ]
         return replace(hypothesis, segments=tuple(segments))
 
     def _words(
