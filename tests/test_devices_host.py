@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -271,3 +272,41 @@ def test_why_torch_cannot_be_imported(error: Exception, message: str, hint: str)
     assert message in explained.message
     assert hint in (explained.hint or "")
     assert explained.exit_code == 2
+
+
+FRAGMENTS = """
+import re
+from pathlib import Path
+from voxport.devices import host
+
+def resident():
+    return int(re.search(r"VmRSS:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+host.prepare_process()
+kept = [bytes(2**20) + bytes([n]) for n in range(200)]  # 1 MiB each, side by side
+kept = kept[::2]
+before = resident()
+host.return_free_memory()
+print(before - resident())
+"""
+
+
+def test_pages_that_hold_nothing_are_given_back() -> None:
+    """A hundred holes of 1 MiB between things that stay."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("glibc on Linux only")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    given_back = float(
+        subprocess.run(
+            [sys.executable, "-c", FRAGMENTS], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+    )
+    assert 90 <= given_back <= 110
+
+
+def test_what_the_environment_says_of_memory_stands() -> None:
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
+    given_back = subprocess.run(
+        [sys.executable, "-c", FRAGMENTS], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert abs(float(given_back)) < 5

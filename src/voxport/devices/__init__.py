@@ -104,6 +104,9 @@ class Device:
     def prepare(self, module: torch.nn.Module) -> None:
         """Apply the device's quirks to a loaded module, once."""
 
+    def tidy(self) -> None:
+        """Called now and then in the middle of long work: what is held for nothing may be given back."""
+
     def bucket(self, length: int) -> int:
         """The length to which a dimension that varies is to be filled up, so that not every length is compiled anew."""
         return length

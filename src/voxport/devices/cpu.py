@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from voxport.devices import Device
-from voxport.devices.host import host_facts, processor_name
+from voxport.devices.host import host_facts, processor_name, return_free_memory
 from voxport.errors import DeviceError
 
 
@@ -30,6 +30,9 @@ class CPUDevice(Device):
     def default_dtype(self, family: str) -> str:
         # The other dtypes change numbers; they become a default when a proof of equal words stands behind them.
         return "float32"
+
+    def tidy(self) -> None:
+        return_free_memory()
 
     def describe(self) -> dict[str, Any]:
         return {"device": str(self), "chip": processor_name(), "count": 1, **host_facts()}

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
 
+TIDY_AFTER = 8
+"""Windows after which the device may tidy up, see `Device.tidy`."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -81,7 +84,7 @@ class Scheduler(ABC, Generic[AnyJob]):
         source = (self._job(order, audio) for order, audio in enumerate(regions))
         waiting: list[AnyJob] = []
         emitting: dict[int, AnyJob] = {}
-        following = 0
+        following = heard = 0
         with closing(_Crew(self._models, self._decode)) as crew:
             opening = self._opening(source)
             emitting.update({job.order: job for job in opening})
@@ -101,7 +104,12 @@ class Scheduler(ABC, Generic[AnyJob]):
                     batch = self._next_batch(waiting)
                     waiting = [job for job in waiting if job not in batch]
                     crew.start(batch)
-                waiting += [job for job in crew.finished() if not job.done]
+                finished = crew.finished()
+                waiting += [job for job in finished if not job.done]
+                heard += len(finished)
+                if heard >= TIDY_AFTER:
+                    heard = 0
+                    self._models[0].device.tidy()
                 while following in emitting and emitting[following].done:
                     job = emitting.pop(following)
                     self.position = job.audio.region.end
