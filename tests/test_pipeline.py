@@ -15,6 +15,7 @@ import voxport
 from voxport.devices import get_device
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline import PipelineOptions, Transcription
+from voxport.pipeline.history import History
 from voxport.pipeline.regions import LONGEST_SPAN, RegionAudio, RegionReader, SpeechCutter, Tape
 from voxport.pipeline.resuming import ResumingScheduler
 from voxport.pipeline.schedule import LOOK_AHEAD
@@ -79,6 +80,24 @@ class Recorder:
         raise NotImplementedError
 
 
+class Placing(Recorder):
+    """One that also tells where it heard what, as scripted: the places of each segment by the window's first sample."""
+
+    supports = frozenset({"language_detection", "token_places"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard_at: dict[int, list[tuple[float, ...]]] = {}
+        self.asked: list[int] = []
+
+    def token_places(
+        self, encoded: list[Audio], hypotheses: list[Hypothesis | None], options: DecodingOptions
+    ) -> list[list[tuple[float, ...]] | None]:
+        labels = [round(float(window.samples[0]) * 1000) for window in encoded]
+        self.asked += [label for label, one in zip(labels, hypotheses, strict=True) if one is not None]
+        return [self.heard_at.get(label) if one else None for label, one in zip(labels, hypotheses, strict=True)]
+
+
 def said(text: str, start: float, end: float, resume: float | None = None) -> Hypothesis:
     return Hypothesis(text, (), (Segment(0, None, start, end, text),), resume=resume)
 
@@ -134,6 +153,17 @@ def test_the_look_ahead_is_bounded() -> None:
     assert taken <= 20 + LOOK_AHEAD * 4
 
 
+def test_the_device_tidies_up_in_the_middle_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    tidied: list[int] = []
+    model = Recorder()
+    monkeypatch.setattr(model.device, "tidy", lambda: tidied.append(len(model.heard)), raising=False)
+    run(model, [region(start, start + 10.0) for start in range(0, 300, 10)], batch_size=3)
+    assert tidied == [9, 18, 27]
+    tidied.clear()
+    run(model, [region(0, 10)])
+    assert tidied == []
+
+
 def test_what_the_model_did_not_hear_is_decoded_again() -> None:
     model = Recorder()
     model.script[0] = said(" first", 0.0, 9.0, resume=9.0)
@@ -167,43 +197,149 @@ def test_speech_between_two_segments_is_decoded_again() -> None:
     assert [(s.text, s.start, s.end) for s in segments] == [(" first", 0, 5), (" second", 9, 20)]
 
 
-JUMPED = Hypothesis("", (), (Segment(0, None, 0.0, 17.5, " Go somewhere.", tokens=(50364, 1, 2, 3, 4, 50964)),))
-"""Six tokens over a whole window."""
+def parted(*texts: tuple[str, float, float, int], resume: float | None = None) -> Hypothesis:
+    """Segments of so many tokens."""
+    segments = tuple(Segment(0, None, start, end, text, tuple(range(n))) for text, start, end, n in texts)
+    return Hypothesis("", (), segments, resume=resume)
 
 
-def test_a_segment_that_jumps_over_speech_ends_where_its_words_may_end() -> None:
-    """Seen with tiny.en: five words, then the times go to the window's end, and fifty words are gone."""
-    model = Recorder()
-    model.script[0] = JUMPED
-    speech = [(0.2, 0.8), (1.0, 2.2), (3.0, 9.0), (9.5, 17.5)]
-    segments = run(model, [region(0, 20, speech=speech)])
-    assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 2.2), (" 3", 3, 20)]
+def heard(model: Recorder, *regions: RegionAudio) -> list[tuple[str, float, float]]:
+    return [(s.text, round(s.start, 3), round(s.end, 3)) for s in run(model, regions)]
 
 
-@pytest.mark.parametrize(("tokens", "jumped"), [(16, True), (24, False)])
-def test_slow_speech_has_more_tokens_than_a_jump(tokens: int, jumped: bool) -> None:
-    """Seen with tiny.en: 16 tokens over 15.7 seconds, and the next clip was gone."""
-    model = Recorder()
-    text = Segment(0, None, 0.0, 17.5, " Go somewhere.", tokens=tuple(range(tokens)))
-    model.script[0] = Hypothesis("", (), (text,))
-    segments = run(model, [region(0, 20, speech=[(0.2, 3.0), (3.2, 9.0), (9.5, 16.6)])])
-    ends = [(" Go somewhere.", 0, 3.0), (" 3", 3.2, 20)] if jumped else [(" Go somewhere.", 0, 17.5)]
-    assert [(s.text, s.start, s.end) for s in segments] == ends
+def evenly(*stretches: tuple[float, float]) -> tuple[float, ...]:
+    """A place every half second."""
+    return tuple(start + 0.5 * n for start, end in stretches for n in range(round(2 * (end - start)) + 1))
+
+
+SPOKEN = [(1.2, 4.0), (5.0, 8.0), (9.0, 12.0), (13.0, 19.8)]
+
+
+def test_what_was_missed_at_a_windows_beginning_is_heard_on_its_own_and_comes_first() -> None:
+    """Seen with tiny.en: a window began with the second sentence, and its timestamps with the first."""
+    model = Placing()
+    model.script[0] = parted((" second", 0.0, 8.2, 20), (" third", 9.0, 12.0, 20), (" fourth", 13.0, 20.0, 20))
+    model.heard_at[0] = [evenly((5.0, 8.0)), evenly((9.0, 12.0)), evenly((13.0, 19.5))]
+    assert heard(model, region(0, 20, speech=SPOKEN)) == [
+        (" 1", 1.0, 4.2), (" second", 5.0, 8.2), (" third", 9.0, 12.0), (" fourth", 13.0, 20.0),
+    ]  # fmt: skip
+    assert model.batches == [[20.0], [3.2]]
+
+
+def test_what_was_missed_at_a_regions_end_is_heard_on_its_own() -> None:
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.2, 20), (" second", 5.0, 8.2, 20), (" third", 9.0, 20.0, 20))
+    model.heard_at[0] = [evenly((1.5, 4.0)), evenly((5.0, 8.0)), evenly((9.0, 12.0))]
+    assert heard(model, region(0, 20, speech=SPOKEN)) == [
+        (" first", 0.0, 4.2), (" second", 5.0, 8.2), (" third", 9.0, 13.0), (" 13", 13.0, 19.9),
+    ]  # fmt: skip
+
+
+def test_where_a_window_ends_before_its_region_the_next_one_begins_with_what_was_missed() -> None:
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.2, 20), (" second", 5.0, 20.0, 20), resume=20.0)
+    model.heard_at[0] = [evenly((1.5, 4.0)), evenly((5.0, 12.0))]
+    speech = [*SPOKEN, (21.0, 39.8)]
+    assert heard(model, region(0, 40, speech=speech)) == [(" first", 0, 4.2), (" second", 5, 13), (" 13", 13, 40)]
+
+
+def test_what_was_missed_between_two_segments_is_put_between_them() -> None:
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 8.2, 20), (" third", 9.0, 12.0, 20), (" fourth", 13.0, 20.0, 20))
+    model.heard_at[0] = [evenly((1.5, 4.0)), evenly((9.0, 12.0)), evenly((13.0, 19.5))]
+    assert [text for text, _, _ in heard(model, region(0, 20, speech=SPOKEN))] == [" first", " 5", " third", " fourth"]
+
+
+def test_a_text_with_something_missing_inside_is_heard_again_in_parts() -> None:
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.2, 20), (" second and fourth", 5.0, 20.0, 20))
+    model.heard_at[0] = [evenly((1.5, 4.0)), evenly((5.0, 8.0), (13.0, 19.5))]
+    found = heard(model, region(0, 20, speech=SPOKEN))
+    assert [text for text, _, _ in found] == [" first", " 5", " 9", " 12"]
+    assert sorted(itertools.chain(*model.batches)) == [3.4, 4.0, 8.0, 20.0]
+
+
+def test_what_the_model_is_not_sure_of_after_missing_it_is_left_out() -> None:
+    """An "um" is passed over with good reason."""
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.2, 20), (" third", 5.0, 20.0, 40))
+    model.heard_at[0] = [evenly((1.5, 4.0)), evenly((9.0, 12.0), (13.0, 19.5))]
+    model.script[5] = replace(said(" Um.", 0.0, 3.0), no_speech_prob=0.45, avg_logprob=-0.9)
+    assert [text for text, _, _ in heard(model, region(0, 20, speech=SPOKEN))] == [" first", " third"]
+    for no_speech, likely in ((0.05, -0.9), (0.45, -0.4)):
+        model.script[5] = replace(said(" Mind.", 0.0, 3.0), no_speech_prob=no_speech, avg_logprob=likely)
+        assert [text for text, _, _ in heard(model, region(0, 20, speech=SPOKEN))] == [" first", " Mind.", " third"]
+
+
+def test_a_word_that_was_heard_whole_is_not_said_twice() -> None:
+    """Seen with base: the last timestamp lay before the last word, which the next window said again."""
+    model = Placing()
+    model.script[0] = parted((" all", 0.0, 19.0, 60), resume=19.0)
+    model.heard_at[0] = [evenly((0.5, 19.5))]
+    assert [text for text, _, _ in heard(model, region(0, 20, speech=[(0.2, 19.8)]))] == [" all"]
+    model.heard_at[0] = [evenly((0.5, 19.0))]
+    assert [text for text, _, _ in heard(model, region(0, 20, speech=[(0.2, 19.8)]))] == [" all", " 19"]
+
+
+def test_a_window_is_not_asked_where_it_heard_what_where_its_times_tell() -> None:
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.2, 20), (" second", 5.0, 20.0, 40))
+    heard(model, region(0, 20, speech=[(0.2, 4.0), (5.0, 19.8)]))
+    assert model.asked == []
 
 
 @pytest.mark.parametrize(
-    "speech",
-    [
-        [(0.2, 2.2), (12.0, 17.5)],  # most of it is a pause
-        [(0.2, 17.5)],  # no pause to go back to
-    ],
-    ids=["little speech", "no pause"],
+    ("options", "speech"),
+    [(DecodingOptions(language="de", task="translate"), SPOKEN), (DecodingOptions(language="en"), [(0.0, 20.0)])],
+    ids=["translated", "speech was not looked for"],
 )
-def test_a_long_segment_that_jumps_over_nothing_stays(speech: list[tuple[float, float]]) -> None:
-    model = Recorder()
-    model.script[0] = JUMPED
-    segments = run(model, [region(0, 20, speech=speech)])
-    assert [(s.text, s.start, s.end) for s in segments] == [(" Go somewhere.", 0, 17.5)]
+def test_a_window_is_not_asked_where_the_answer_means_nothing(
+    options: DecodingOptions, speech: list[tuple[float, float]]
+) -> None:
+    model = Placing()
+    model.script[0] = parted((" all", 0.0, 20.0, 20))
+    model.heard_at[0] = [evenly((9.0, 12.0))]
+    assert len(list(ResumingScheduler([model], options, 4).run([region(0, 20, speech=speech)]))) == 1
+    assert model.asked == []
+
+
+def test_what_was_missed_is_not_told_what_was_said_behind_it() -> None:
+    model = Placing()
+    model.script[0] = parted((" second", 0.0, 8.2, 20), (" third", 9.0, 12.0, 20), (" fourth", 13.0, 20.0, 20))
+    model.heard_at[0] = [evenly((5.0, 8.0)), evenly((9.0, 12.0)), evenly((13.0, 19.5))]
+    history = History()
+    scheduler = ResumingScheduler([model], DecodingOptions(language="en"), 1, history=history)
+    list(scheduler.run([region(0, 20, speech=SPOKEN), region(30, 40, speech=[(30.5, 39.5)])]))
+    told = tuple(range(20)) * 3
+    assert [one.previous_tokens for one in model.options] == [(), (), told]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(0.0, 30.0), max_size=6), min_size=1, max_size=4),
+    st.lists(st.tuples(st.floats(0.3, 6.0), st.floats(0.25, 2.0)), min_size=1, max_size=8),
+    st.sampled_from([None, 3.0, 10.0, 29.0]),
+)
+def test_whatever_the_places_say_decoding_ends_and_texts_are_in_order(
+    places: list[list[float]], lengths: list[tuple[float, float]], resume: float | None
+) -> None:
+    class Erratic(Placing):
+        def hypothesis(self, window: Audio) -> Hypothesis:
+            step = window.duration / len(places)
+            return parted(*((" x", n * step, (n + 1) * step, 5) for n in range(len(places))), resume=resume)
+
+        def token_places(self, encoded: Any, hypotheses: Any, options: Any) -> Any:
+            return [None if one is None else [tuple(own) for own in places] for one in hypotheses]
+
+    speech, time = [], 0.2
+    for length, pause in lengths:
+        speech.append((time, time + length))
+        time += length + pause
+    model = Erratic()
+    segments = run(model, [region(0, time, speech=speech)])
+    assert [s.start for s in segments] == sorted(s.start for s in segments)
+    assert all(0.0 <= s.start <= s.end <= time + 1e-6 for s in segments)
+    assert sum(map(len, model.batches)) <= 8 * time
 
 
 @pytest.mark.parametrize(

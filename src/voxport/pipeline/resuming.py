@@ -1,71 +1,40 @@
 """Windows that go on where the one before stopped listening, for models that decode each window on its own (Whisper).
 
-A region is decoded window after window: where the model stops listening inside a window, or passes over speech, the
-rest becomes another window.
+A region is decoded window after window, in batches with those of other regions; `voxport.pipeline.advancing` says where
+the next one begins.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
+from voxport.pipeline.advancing import AdvancingJob, advance
+from voxport.pipeline.coverage import is_certain
 from voxport.pipeline.languages import LanguageEvidence, window_language
-from voxport.pipeline.schedule import Job, Scheduler
-from voxport.pipeline.word_times import settled, shifted
-from voxport.types import Audio, Hypothesis, Segment
+from voxport.pipeline.schedule import Scheduler
+from voxport.types import Audio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from voxport.models import ASRModel
+    from voxport.models import ASRModel, PlacingModel
     from voxport.pipeline.history import History
     from voxport.pipeline.languages import DetectionOptions
     from voxport.pipeline.regions import RegionAudio
-    from voxport.types import DecodingOptions
-    from voxport.windows import Region
-
-LEAST_REST = 0.3
-"""Speech (seconds) left in a region that is worth another window. Less is the tail of the last word."""
-
-UNHEARD = 1.5
-"""Speech (seconds) between two segments, or after the last, that the model passed over without a word."""
-
-SPARSE_SPEECH, SPARSE_TOKENS = 8.0, 1.25
-"""A segment over at least so much speech (seconds), with fewer tokens than this to a second of it: the model heard the
-beginning and then jumped to the end. Slow speech has two tokens to a second, and more; jumps were met with one."""
-
-USUAL_TOKENS = 4.0
-"""To a second of speech: what such a segment did hear ends at the pause nearest to where so many tokens end."""
-
-LEAST_STEP = 0.5
-"""A window that brings the region on by less than this (seconds) got stuck."""
-
-LONGEST_STEP = 5.0
-"""Where it got stuck, the next window begins at the next pause, but after so much (seconds) at the latest."""
+    from voxport.types import DecodingOptions, Hypothesis, Segment
 
 
 @dataclass(eq=False)
-class ResumingJob(Job):
+class ResumingJob(AdvancingJob):
     """A region under way.
 
     Attributes:
-        position: how far it is heard, seconds of the recording.
-        segments: what it said so far.
-        language: of the window before the next one, where each window has its own.
         encoded: where this and other regions open the recording: their windows, encoded already.
     """
 
-    position: float = 0.0
-    segments: list[Segment] = field(default_factory=list)
-    language: str | None = None
     encoded: Sequence[_Windows] = ()
-
-    def window_end(self, longest: float) -> float:
-        return min(self.position + longest, self.audio.region.end)
-
-    def length(self, longest: float) -> float:
-        return self.window_end(longest) - self.position
 
 
 @dataclass(eq=False)
@@ -170,17 +139,39 @@ class ResumingScheduler(Scheduler[ResumingJob]):
     def _hear(self, model: ASRModel, windows: _Windows) -> None:
         """Decode windows, and bring their regions on."""
         options = replace(self._options, language=self.language, window_languages=self._own_languages(windows))
-        if self._history is not None:
+        if self._history is not None and windows.jobs[0].stretch is None:  # a stretch was said before what is known
             options = replace(options, previous_tokens=self._history.tokens)
         hypotheses: list[Hypothesis] = self._timed(model, "decode", model.decode, windows.encoded, options)
         if self.language is None and not self._detection.per_window:  # this is the recording's only window
             self.language = hypotheses[0].language
             if hypotheses[0].language_probabilities is not None:
                 self.evidence.add(hypotheses[0].language_probabilities, windows.speech()[0])
-        for job, end, hypothesis in zip(windows.jobs, windows.ends, hypotheses, strict=True):
-            kept = _take(job, end, hypothesis)
-            if self._history is not None:
+        places = self._places(model, windows, hypotheses, options)
+        for job, end, hypothesis, own in zip(windows.jobs, windows.ends, hypotheses, places, strict=True):
+            alone = job.stretch is not None
+            kept = advance(job, end, hypothesis, own)
+            if self._history is not None and not alone:
                 self._history.add(kept, hypothesis)
+
+    def _places(
+        self, model: ASRModel, windows: _Windows, hypotheses: Sequence[Hypothesis], options: DecodingOptions
+    ) -> Sequence[list[tuple[float, ...]] | None]:
+        """Where the tokens of each window were heard, of those of which it matters."""
+        nothing: list[None] = [None] * len(hypotheses)
+        # A translation's words are not in the order in which they are heard.
+        if "token_places" not in model.supports or options.task == "translate":
+            return nothing
+        asked = [
+            one if _in_doubt(job, end, one) else None
+            for job, end, one in zip(windows.jobs, windows.ends, hypotheses, strict=True)
+        ]
+        if not any(one is not None and one.segments for one in asked):
+            return nothing
+        placing = cast("PlacingModel", model)
+        found: list[list[tuple[float, ...]] | None] = self._timed(
+            model, "decode", placing.token_places, windows.encoded, asked, options
+        )
+        return found
 
     def _own_languages(self, windows: _Windows) -> tuple[str, ...] | None:
         """In which language each window is to be decoded, where each has its own; else None."""
@@ -194,80 +185,7 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         return tuple(languages)
 
 
-def _take(job: ResumingJob, end: float, hypothesis: Hypothesis) -> list[Segment]:
-    """Add a window's segments to its region, and move on to where the next window begins; returns what was added."""
-    start, region = job.position, job.audio.region
-    # A time beyond the window's audio is in its padding.
-    segments = [
-        replace(
-            segment,
-            seek=round(start * 100),
-            start=min(start + segment.start, end),
-            end=min(start + segment.end, end),
-            words=None if segment.words is None else shifted(segment.words, start),
-            language=hypothesis.language,
-        )
-        for segment in hypothesis.segments
-    ]
-    kept, passed_over = _heard(segments, region, start + LEAST_STEP)
-    following = end
-    if passed_over is not None:
-        following = passed_over
-    elif hypothesis.resume is not None:
-        following = start + hypothesis.resume
-    elif kept and region.speech_after(kept[-1].end) >= UNHEARD:
-        following = kept[-1].end
-    if following - start < LEAST_STEP:
-        following = _next_start(region, start)
-    # Last, so that words with times change nothing about where the next window begins.
-    heard_before = job.segments[-1].end if job.segments else region.start
-    job.segments += settled(kept, region.speech, heard_before, following, end)
-    job.position = following
-    job.done = following >= region.end or region.speech_after(following) < LEAST_REST
-    return kept
-
-
-def _next_start(region: Region, start: float) -> float:
-    """Where to go on behind `start`, where a window got stuck: the next word after a pause, if it is near."""
-    begins = [span.start for span in region.speech if span.start >= start + LEAST_STEP]
-    return min([*begins, start + LONGEST_STEP, region.end])
-
-
-def _heard(segments: list[Segment], region: Region, earliest: float) -> tuple[list[Segment], float | None]:
-    """The segments up to where a window passed over speech, and where that begins; all and None if it didn't.
-
-    Hearing it again must bring the region on, so what is passed over before `earliest` stays as it is.
-    """
-    kept: list[Segment] = []
-    for segment in segments:
-        unheard = region.speech_after(kept[-1].end) - region.speech_after(segment.start) if kept else 0.0
-        if unheard >= UNHEARD and kept[-1].end >= earliest:
-            return kept, kept[-1].end
-        jump = _jump(segment, region)
-        if jump is not None and jump[1] >= earliest:
-            ending, passed_over = jump
-            return [*kept, replace(segment, end=ending)], passed_over
-        kept.append(segment)
-    return kept, None
-
-
-def _jump(segment: Segment, region: Region) -> tuple[float, float] | None:
-    """Where a segment that passes over most of its speech ends, and where what it passed over begins, or None.
-
-    Both are ends of a pause, so no word is cut.
-    """
-    pieces = [
-        (max(span.start, segment.start), min(span.end, segment.end))
-        for span in region.speech
-        if span.start < segment.end and span.end > segment.start
-    ]
-    speech = sum(end - start for start, end in pieces)
-    if not segment.tokens or speech < SPARSE_SPEECH or len(segment.tokens) >= SPARSE_TOKENS * speech:
-        return None
-    heard = 0.0
-    pauses = []
-    for (start, end), (following, _) in pairwise(pieces):
-        heard += end - start
-        if heard >= LEAST_STEP:
-            pauses.append((abs(heard - len(segment.tokens) / USUAL_TOKENS), end, following))
-    return min(pauses)[1:] if pauses else None
+def _in_doubt(job: ResumingJob, end: float, hypothesis: Hypothesis) -> bool:
+    """Whether a window's text may leave something out, as far as it is known where there is speech."""
+    region = job.audio.region
+    return region.looked_for_speech and not is_certain(hypothesis, region.speech, job.position, end)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from voxport.types import Span
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from voxport.types import Span
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,11 @@ class Region:
     end: float
     speech: tuple[Span, ...]
     seam: float | None = None
+
+    @property
+    def looked_for_speech(self) -> bool:
+        """Whether `speech` is where somebody speaks, and not simply all of the region."""
+        return self.speech != (Span(self.start, self.end),)
 
     def speech_after(self, time: float) -> float:
         """Seconds of speech from `time` on."""
