@@ -165,5 +165,5 @@ def window(*segments: tuple[float, float, int], resume: float | None = None) -> 
     ids=["each span its text", "stopped", "one text for both", "a span without", "few tokens", "two texts for one"],
 )
 def test_timestamps_are_enough_where_each_span_has_a_text(hypothesis: Hypothesis, certain: bool) -> None:
-    speech = spans((10.2, 13.0), (14.2, 16.0), (16.5, 16.8))
+    speech = spans((10.2, 13.0), (14.2, 16.0), (16.5, 16.7))
     assert is_certain(hypothesis, speech, 10.0, 17.0) is certain

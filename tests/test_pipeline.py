@@ -277,8 +277,19 @@ def test_a_word_that_was_heard_whole_is_not_said_twice() -> None:
     model.script[0] = parted((" all", 0.0, 19.0, 60), resume=19.0)
     model.heard_at[0] = [evenly((0.5, 19.5))]
     assert [text for text, _, _ in heard(model, region(0, 20, speech=[(0.2, 19.8)]))] == [" all"]
+    assert model.batches == [[20.0]]  # nor is the end of the word heard, in which Whisper thanks for watching
     model.heard_at[0] = [evenly((0.5, 19.0))]
     assert [text for text, _, _ in heard(model, region(0, 20, speech=[(0.2, 19.8)]))] == [" all", " 19"]
+
+
+def test_a_text_behind_a_gap_inside_a_span_begins_where_the_gap_ends() -> None:
+    """Seen with tiny.en: it was put behind the sentence that follows it."""
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 4.0, 20), (" second", 4.0, 12.0, 20), (" third", 13.0, 20.0, 30))
+    model.heard_at[0] = [evenly((0.5, 3.5)), evenly((6.0, 11.5)), evenly((13.0, 19.5))]
+    found = heard(model, region(0, 20, speech=[(0.2, 12.0), (13.0, 19.8)]))
+    assert [text for text, _, _ in found] == [" first", " 4", " second", " third"]
+    assert found[2][1:] == (5.5, 12.0)
 
 
 def test_a_window_is_not_asked_where_it_heard_what_where_its_times_tell() -> None:

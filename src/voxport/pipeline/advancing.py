@@ -43,8 +43,8 @@ alone, where it can't be told what it heard."""
 LATE = 0.3
 """A last word that was heard so much (seconds) behind where the model says it stopped listening was heard whole."""
 
-AFTER = 0.1
-"""Seconds from where a token was looked at most to where it may be over."""
+AFTER, LONGEST_AFTER = 0.1, 0.5
+"""Seconds from where a token was looked at most to where its word is over: a pause within the latter, or the former."""
 
 NESTED = 0.8
 """Of the speech of a stretch that is heard on its own, what may be missed again and is worth another try, at most."""
@@ -200,7 +200,7 @@ def _by_places(job: AdvancingJob, heard: list[Heard], start: float, following: f
     region = job.audio.region
     places = [place for one in heard for place in one.places]
     if places and following < job.end and following + LATE <= places[-1] <= following + 2 * LEAST_STEP:
-        following = places[-1] + AFTER
+        following = _word_end(places[-1], region)
     gaps = missed(places, region.speech, start, following)
     if job.stretch is not None:  # heard on its own already: nearly the same again would bring nothing new
         most = NESTED * (region.speech_after(job.stretch.start) - region.speech_after(job.stretch.end))
@@ -225,6 +225,12 @@ def _by_places(job: AdvancingJob, heard: list[Heard], start: float, following: f
     return [_outside(one, gaps, region) for one in kept], following
 
 
+def _word_end(place: float, region: Region) -> float:
+    """Where a word is over whose last token was heard at `place`."""
+    ends = [span.end for span in region.speech if place <= span.end <= place + LONGEST_AFTER]
+    return min(ends, default=place + AFTER)
+
+
 def _with_margin(gap: Span, region: Region) -> Stretch:
     """What is to be heard of speech that was missed: not more than half of the pauses beside it."""
     before = max((span.end for span in region.speech if span.end <= gap.start), default=region.start)
@@ -240,7 +246,7 @@ def _outside(one: Heard, gaps: Sequence[Span], region: Region) -> Segment:
         if not one.places or gap.start >= segment.end or gap.end <= segment.start:
             continue
         if one.places[0] >= gap.end - NEAR:
-            begin = min((span.start for span in region.speech if span.start >= gap.end), default=gap.end)
+            begin = min((max(span.start, gap.end) for span in region.speech if span.end > gap.end), default=gap.end)
             segment = _clipped(segment, begin, max(segment.end, begin))
         elif one.places[-1] <= gap.start + NEAR:
             segment = _clipped(segment, min(segment.start, gap.start), gap.start)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_GAP", "NEAR", "Heard", "in_order", "is_certain", "is_doubtful", "missed", "within"]
 
-LEAST_SPAN = 0.4
+LEAST_SPAN = 0.3
 """Speech between two pauses (seconds) that counts as missed where no token was heard in it. Less may be a breath."""
 
 LEAST_GAP = 1.5
