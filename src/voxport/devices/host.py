@@ -211,7 +211,7 @@ def return_free_memory() -> None:
     """Give pages that hold nothing back to the system, where `_keep_large_buffers` has glibc keep them.
 
     Batches differ in shape, so what one leaves free the next can't always use: without this, a process holds more and
-    more beside what it needs. Some 20 ms where half a gigabyte is free.
+    more beside what it needs.
     """
     if _keep_large_buffers():
         ctypes.CDLL(None).malloc_trim(0)

@@ -103,7 +103,7 @@ class AdvancingJob(Job):
 
     def go_on(self, following: float) -> None:
         """The next window begins at `following`, if there is speech; else with the next stretch."""
-        speech = self.audio.region.speech_after(following) - self.audio.region.speech_after(self.end)
+        speech = self.audio.region.speech_between(following, self.end)
         self.position = following
         if following < self.end and speech >= LEAST_REST:
             return
@@ -187,7 +187,7 @@ def _by_timestamps(
     Hearing it again must bring the region on, so what is passed over at the very beginning stays as it is.
     """
     for number, (before, after) in enumerate(pairwise(segments), 1):
-        unheard = region.speech_after(before.end) - region.speech_after(after.start)
+        unheard = region.speech_between(before.end, after.start)
         if unheard >= UNHEARD and before.end >= start + LEAST_STEP:
             return segments[:number], before.end
     if following == end and segments and region.speech_after(segments[-1].end) >= UNHEARD:
@@ -203,8 +203,8 @@ def _by_places(job: AdvancingJob, heard: list[Heard], start: float, following: f
         following = _word_end(places[-1], region)
     gaps = missed(places, region.speech, start, following)
     if job.stretch is not None:  # heard on its own already: nearly the same again would bring nothing new
-        most = NESTED * (region.speech_after(job.stretch.start) - region.speech_after(job.stretch.end))
-        gaps = [gap for gap in gaps if region.speech_after(gap.start) - region.speech_after(gap.end) <= most]
+        most = NESTED * region.speech_between(job.stretch.start, job.stretch.end)
+        gaps = [gap for gap in gaps if region.speech_between(gap.start, gap.end) <= most]
     kept = heard
     for gap in gaps:
         if following < job.end and not within(region.speech, gap.end, following) and gap.start - start >= LEAST_STEP:
@@ -215,7 +215,7 @@ def _by_places(job: AdvancingJob, heard: list[Heard], start: float, following: f
         )
         if torn is None:
             job.stretches.append(_with_margin(gap, region))
-        elif region.speech_after(gap.start) - region.speech_after(gap.end) >= LEAST_GAP:
+        elif region.speech_between(gap.start, gap.end) >= LEAST_GAP:
             # Its text can't be parted: what is before the gap is heard again, the gap, and all that is behind.
             kept = kept[: kept.index(torn)]
             begin = min(max(torn.segment.start, kept[-1].segment.end if kept else start), torn.places[0])

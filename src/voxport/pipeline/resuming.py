@@ -56,8 +56,7 @@ class _Windows:
     def speech(self) -> list[float]:
         """Seconds of speech in each window."""
         return [
-            job.audio.region.speech_after(job.position) - job.audio.region.speech_after(end)
-            for job, end in zip(self.jobs, self.ends, strict=True)
+            job.audio.region.speech_between(job.position, end) for job, end in zip(self.jobs, self.ends, strict=True)
         ]
 
     def by_speech(self) -> list[tuple[dict[str, float], float]]:

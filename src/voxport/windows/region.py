@@ -35,6 +35,10 @@ class Region:
         """Seconds of speech from `time` on."""
         return sum(max(0.0, span.end - max(span.start, time)) for span in self.speech)
 
+    def speech_between(self, start: float, end: float) -> float:
+        """Seconds of speech from `start` to `end`."""
+        return self.speech_after(start) - self.speech_after(end)
+
 
 class Planner(Protocol):
     """Speech spans in, regions out, as soon as each is certain. Incremental: spans come in order of time.

@@ -206,13 +206,14 @@ class WhisperModel(Tabled):
                 eot=tokenizer.eot,
                 bucket=self.device.bucket,
             )
-        return [
-            [spoken_places(tokenizer, segment.tokens, places[own.start : own.stop]) for segment, own in parts]
-            if one and places
-            else None
-            for one, places in zip(asked, found, strict=True)
-            for parts in [zip(one.segments, text_ranges(one, tokenizer.eot), strict=True) if one else ()]
-        ]
+        result: list[list[tuple[float, ...]] | None] = [None] * len(asked)
+        for number, (one, places) in enumerate(zip(asked, found, strict=True)):
+            if one is not None and places is not None:
+                parts = zip(one.segments, text_ranges(one, tokenizer.eot), strict=True)
+                result[number] = [
+                    spoken_places(tokenizer, segment.tokens, places[own.start : own.stop]) for segment, own in parts
+                ]
+        return result
 
     def logits(self, encoded: EncodedWindows, tokens: Sequence[Sequence[int]] | None = None) -> FloatArray:
         """Teacher-forced logits of the decoder input `tokens` (B, T), prompt included: float32 (B, T, V)."""
