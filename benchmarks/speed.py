@@ -304,19 +304,20 @@ def rows(table: Table, compared: bool) -> list[str]:
         lines.append(f"| {' | '.join(cells)} |")
     load = table.session.other_load
     lines += ["", f"{clips} recordings, {table.seconds:.1f} s, {len(table.session.columns[0].rounds())} rounds."]
-    share = vad_share(table)
-    if share is not None:
-        lines[-1] += f" Voice activity detection took {share:.1%} of voxport's time."
+    for stage, what in (("vad", "Voice activity detection"), ("places", "Asking where each word was heard")):
+        share = stage_share(table, stage)
+        if share is not None:
+            lines[-1] += f" {what} took {share:.1%} of voxport's time."
     if load is not None:
         lines[-1] += f" Cores busy with anything else meanwhile, on average: {load:.2f}."
     return lines
 
 
-def vad_share(table: Table) -> float | None:
-    """Of our time in the last round; None without voice activity detection."""
+def stage_share(table: Table, stage: str) -> float | None:
+    """Of our time in the last round; None where there was no such stage."""
     ours = [column for column in table.session.columns if column.setting.label == OURS]
     stages = [stages for column in ours for stages in column.stages.values()]
-    spent, total = (sum(stage.get(name, 0.0) for stage in stages) for name in ("vad", "total"))
+    spent, total = (sum(stage.get(name, 0.0) for stage in stages) for name in (stage, "total"))
     return spent / total if spent else None
 
 

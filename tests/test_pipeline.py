@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,21 @@ def test_what_was_missed_between_two_segments_is_put_between_them() -> None:
     model.script[0] = parted((" first", 0.0, 8.2, 20), (" third", 9.0, 12.0, 20), (" fourth", 13.0, 20.0, 20))
     model.heard_at[0] = [evenly((1.5, 4.0)), evenly((9.0, 12.0)), evenly((13.0, 19.5))]
     assert [text for text, _, _ in heard(model, region(0, 20, speech=SPOKEN))] == [" first", " 5", " third", " fourth"]
+
+
+def test_asking_for_places_is_timed_apart_from_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Placing()
+    asking = model.token_places
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return asking(*arguments)
+
+    monkeypatch.setattr(model, "token_places", slowly)
+    model.script[0] = parted((" all", 0.0, 20.0, 20))
+    scheduler = ResumingScheduler([model], DecodingOptions(language="en"), 4)
+    list(scheduler.run([region(0, 20, speech=SPOKEN)]))
+    assert scheduler.timings["places"] >= 0.3 > scheduler.timings["decode"]
 
 
 def test_a_text_with_something_missing_inside_is_heard_again_in_parts() -> None:

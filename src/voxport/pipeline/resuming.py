@@ -84,6 +84,7 @@ class ResumingScheduler(Scheduler[ResumingJob]):
             history: what was said so far, of which each window is told; batches of one only.
         """
         super().__init__(models, options, batch_size, detection)
+        self.timings["places"] = 0.0
         self._history = history
 
     def _job(self, order: int, audio: RegionAudio) -> ResumingJob:
@@ -168,7 +169,7 @@ class ResumingScheduler(Scheduler[ResumingJob]):
             return nothing
         placing = cast("PlacingModel", model)
         found: list[list[tuple[float, ...]] | None] = self._timed(
-            model, "decode", placing.token_places, windows.encoded, asked, options
+            model, "places", placing.token_places, windows.encoded, asked, options
         )
         return found
 

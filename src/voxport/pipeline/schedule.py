@@ -49,7 +49,7 @@ class Scheduler(ABC, Generic[AnyJob]):
     Attributes:
         language: of the recording: as asked for, or as detected; None before that.
         evidence: what the windows gave in which the language was detected.
-        timings: "features", "encode" and "decode", seconds spent.
+        timings: "features", "encode" and "decode" (and what a subclass has beside them), seconds spent.
         position: seconds of the recording whose segments are out.
     """
 
