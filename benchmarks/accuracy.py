@@ -62,6 +62,8 @@ CONDITIONS = {
         "Samples are drawn with seed 0, set before every recording (CTranslate2: before the first)."
     ),
 }
+PROMPTS, JOINED_PROMPTS = "telephone", "telephone-joined"
+"""Kinds of recordings in the manifest of prompts.py."""
 SHORTEST_LIMITED = 30.0
 """A limit is that of a recording of so many seconds where it is shorter: a window."""
 Answers = dict[str, dict[str, dict[str, dict[str, Any]]]]
@@ -97,7 +99,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--no-information", action="store_true", help="leave out the columns that are information only")
     parser.add_argument("--no-joined", action="store_true", help="leave out the row of the joined long recording")
-    parser.add_argument("--joined-orders", type=int, default=1, help="join it in so many orders, all in the one row")
+    parser.add_argument(
+        "--joined-orders", type=int, default=1, help="join it, and the prompts, in so many orders, all in one row"
+    )
     parser.add_argument("--results", type=Path, default=machine.RESULTS, help="folder of the result files")
     parser.add_argument("--name", help="name of the result files (default: accuracy, or accuracy-beam)")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
@@ -128,11 +132,8 @@ def main() -> int:
     partial = arguments.results / f"{arguments.name}.partial.json"
     reuse = earlier_answers(arguments.reuse, arguments.decoding)
     with tempfile.TemporaryDirectory() as folder:
-        if not arguments.no_joined and joinable(recordings):
-            recordings += [
-                join(order, Path(folder) / f"joined-real-en{f'-{seed}' if seed else ''}.flac")
-                for seed, order in enumerate(orders(joinable(recordings), arguments.joined_orders))
-            ]
+        if not arguments.no_joined:
+            recordings += joined(recordings, arguments.joined_orders, Path(folder))
         models = gather(arguments, pythons, engines)
         answers: Answers = {}
         facts: dict[str, Any] = {}
@@ -145,6 +146,21 @@ def main() -> int:
                     machine.write_json(partial, {"decoding": arguments.decoding, "engines": facts, "answers": answers})
     tables = score_all(models, recordings, answers, pythons["openai_whisper"])
     return report(arguments, tables, answers, facts)
+
+
+def joined(recordings: list[Recording], count: int, folder: Path) -> list[Recording]:
+    """The joined long recording in `count` orders, and the joined prompts of each language in those but the first,
+    which their manifest has."""
+    found = []
+    if joinable(recordings):
+        for seed, order in enumerate(orders(joinable(recordings), count)):
+            found.append(join(order, folder / f"joined-real-en{f'-{seed}' if seed else ''}.flac"))
+    for whole in [recording for recording in recordings if recording.kind == JOINED_PROMPTS]:
+        parts = [one for one in recordings if one.kind == PROMPTS and one.language == whole.language]
+        for seed, order in enumerate(orders(parts, count)[1:], start=1):
+            again = join(order, folder / f"{whole.name}-{seed}.flac", whole.kind)
+            found.append(replace(again, group=whole.group))
+    return found
 
 
 def earlier_answers(files: list[Path], decoding: str) -> dict[str, Any]:

@@ -29,6 +29,14 @@ UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 NUMBERS = {word: str(value) for value, word in enumerate(UNITS + TEENS)} | {"oh": "0", "o": "0"}
+FIGURES = {
+    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve",
+    "fr": "zéro un deux trois quatre cinq six sept huit neuf",
+    "it": "zero uno due tre quattro cinque sei sette otto nove",
+    "ru": "ноль один два три четыре пять шесть семь восемь девять",
+}
+"""How a single figure is read in the languages of the telephone prompts, whose texts have "1" where a model may write
+"uno": the same word."""
 CONTEXT_WORDS = 3
 
 
@@ -116,10 +124,16 @@ def symbols(text: str, language: str, group: str, normalizer: Normalize) -> str:
     kind = unit(language, group)
     if kind == "digits":
         return " ".join(digits(text))
-    normalized = normalizer(text, language)
+    normalized = read_out(normalizer(text, language), language)
     if group == "unaccented":
         normalized = unaccented(normalized)
     return " ".join(normalized.replace(" ", "")) if kind == "characters" else " ".join(normalized.split())
+
+
+def read_out(text: str, language: str) -> str:
+    """The text with single figures as words, in the languages of `FIGURES`; 12 stays 12."""
+    figures = dict(zip("0123456789", FIGURES.get(language, "").split(), strict=False))
+    return " ".join(figures.get(word, word) for word in text.split())
 
 
 def unaccented(text: str) -> str:

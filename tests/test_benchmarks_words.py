@@ -47,6 +47,43 @@ def test_references_without_accents_are_compared_without(load: Any) -> None:
     assert symbols("Contraseña", "es", "", lambda text, language: text.lower()) == "contraseña"
 
 
+def test_a_single_figure_counts_as_the_word_it_is_read_as(load: Any) -> None:
+    symbols = load("scoring").symbols
+
+    def plain(text: str, language: str) -> str:
+        return text.lower()
+
+    assert symbols("Appuyez sur 5", "fr", "", plain) == symbols("appuyez sur cinq", "fr", "", plain)
+    assert symbols("clave 2", "es", "unaccented", plain) == "clave dos"
+    assert symbols("нажмите 7", "ru", "unaccented", plain) == "нажмите семь"
+    assert symbols("12 tasti, 3 volte", "it", "", plain) == "12 tasti, tre volte"
+    assert symbols("taste 3", "de", "", plain) == "taste 3"
+
+
+def test_joined_recordings_come_in_several_orders(load: Any, tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile
+
+    recordings = load("recordings")
+    parts = []
+    for language, kind in (("en", "real"), ("it", "telephone")):
+        for number in range(1, 5):
+            file = tmp_path / f"{language}-{number}.flac"
+            soundfile.write(file, np.full(1600 * number, number, np.int16), 16_000, subtype="PCM_16")
+            parts.append(recordings.Recording(file.stem, file, str(number), language, kind, "", number / 10))
+    whole = recordings.join(parts[4:], tmp_path / "prompts-it.flac", "telephone-joined")
+    found = load("accuracy").joined([*parts, whole], 3, tmp_path)
+    assert [one.name for one in found] == [
+        "joined-real-en", "joined-real-en-1", "joined-real-en-2", "prompts-it-1", "prompts-it-2",
+    ]  # fmt: skip
+    assert {one.row for one in found} == {"longform-joined en", "telephone-joined it"}
+    assert all(sorted(one.text.split()) == ["1", "2", "3", "4"] for one in found)
+    assert len({one.text for one in found[2:]} | {whole.text}) > 1
+    samples, _ = soundfile.read(found[-1].file, dtype="int16")
+    said = [str(value) for value in dict.fromkeys(samples[samples > 0].tolist())]
+    assert said == found[-1].text.split()
+
+
 def test_a_manifest_with_an_unknown_way_of_scoring_is_refused(load: Any, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.jsonl"
     manifest.write_text('{"file": "a.flac", "text": "a", "lang": "es", "kind": "telephone", "scoring": "unaccented"}\n')
