@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxport.types import Span
-from voxport.windows import CutOptions, Region, RegionPlanner, quietest_cut
+from voxport.windows import CutOptions, OverlapOptions, OverlapPlanner, Region, RegionPlanner, quietest_cut
 
 OPTIONS = CutOptions(min_seconds=15.0, padding=0.4, edge=0.4)
 
@@ -87,6 +87,17 @@ def test_the_edges_take_what_room_the_window_has() -> None:
 def test_a_long_silence_parts_regions() -> None:
     regions = plan([Span(0, 2), Span(11, 13)], 14)
     assert [(region.start, region.end) for region in regions] == [(0, 2.4), (10.6, 13.4)]
+
+
+def test_a_region_knows_whether_speech_was_looked_for() -> None:
+    """Where somebody speaks without a pause, its speech is all of it in either case."""
+    for planner in (RegionPlanner(CutOptions()), OverlapPlanner(OverlapOptions(30.0, 2.0, 0.04))):
+        whole = planner.whole(0.0, 20.0)
+        assert (whole.speech, whole.looked_for_speech) == ((Span(0.0, 20.0),), False)
+        assert planner.feed([Span(0.0, 20.0)]) == []
+        (found,) = planner.finish(20.0)
+        assert (found.start, found.end) == (0.0, 20.0)
+        assert (found.speech, found.looked_for_speech) == ((Span(0.0, 20.0),), True)
 
 
 def test_speech_after() -> None:

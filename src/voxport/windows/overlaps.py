@@ -79,7 +79,7 @@ class OverlapPlanner:
     def whole(self, start: float, end: float) -> Region:
         """The region that answers for all from `start` to `end`."""
         self._spans = [Span(start, end)]
-        return self._take(1)
+        return replace(self._take(1), looked_for_speech=False)
 
     def _parts(self, span: Span) -> Iterator[Span]:
         """A span in equal parts, none too long for a region."""

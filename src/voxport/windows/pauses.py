@@ -83,7 +83,7 @@ class RegionPlanner:
 
     def whole(self, start: float, end: float) -> Region:
         """The region from `start` to `end`, where nobody has looked for pauses."""
-        return Region(start, end, (Span(start, end),))
+        return Region(start, end, (Span(start, end),), looked_for_speech=False)
 
     def _must_cut_before(self, span: Span) -> bool:
         room = self._options.max_seconds - 2 * self._options.padding

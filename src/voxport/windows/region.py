@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from voxport.types import Span
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from voxport.types import Span
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,14 @@ class Region:
         start, end: what is heard.
         speech: the speech spans that the region is there for.
         seam: where it takes over from the region before it, which it overlaps; None if it stands on its own.
+        looked_for_speech: `speech` is where somebody speaks, and not simply all that the region answers for.
     """
 
     start: float
     end: float
     speech: tuple[Span, ...]
     seam: float | None = None
-
-    @property
-    def looked_for_speech(self) -> bool:
-        """Whether `speech` is where somebody speaks, and not simply all of the region."""
-        return self.speech != (Span(self.start, self.end),)
+    looked_for_speech: bool = True
 
     def speech_after(self, time: float) -> float:
         """Seconds of speech from `time` on."""
