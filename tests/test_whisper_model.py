@@ -98,6 +98,16 @@ def test_step_by_step_equals_all_at_once(base_pair: Pair, base_encoded: EncodedW
     np.testing.assert_allclose(torch.cat(steps, dim=1).numpy(), whole, rtol=0, atol=LOGITS)
 
 
+def test_what_windows_are_heard_by_is_one_buffer(base_pair: Pair, base_encoded: EncodedWindows) -> None:
+    """Apart they would be kept for other use, and leave holes: see `_cross_keys_values`."""
+    state = base_pair.ours.start(base_encoded, 4)
+    tensors = [tensor for pair in state._cross for tensor in pair]
+    assert len(tensors) == 2 * base_pair.ours.net.dims.decoder_layers
+    storage = tensors[0].untyped_storage()
+    assert {tensor.untyped_storage().data_ptr() for tensor in tensors} == {storage.data_ptr()}
+    assert storage.nbytes() == sum(tensor.nbytes for tensor in tensors)
+
+
 # Words ----------------------------------------------------------
 
 

@@ -41,9 +41,7 @@ class JoiningScheduler(Scheduler[JoiningJob]):
         return JoiningJob(order, audio)
 
     def _decode(self, model: ASRModel, batch: list[JoiningJob]) -> None:
-        windows = [Audio(job.audio.samples) for job in batch]
-        features = self._timed(model, "features", model.features, windows)
-        encoded = self._timed(model, "encode", model.encode, features)
+        encoded = self._encode(model, [Audio(job.audio.samples) for job in batch])
         heard = self._timed(model, "decode", cast("JoiningModel", model).paths, encoded)
         for job, path in zip(batch, heard, strict=True):
             job.heard, job.done = path, True

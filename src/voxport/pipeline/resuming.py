@@ -131,8 +131,7 @@ class ResumingScheduler(Scheduler[ResumingJob]):
         """The next windows of these regions."""
         ends = [job.window_end(model.max_seconds) for job in batch]
         audio = [Audio(job.audio.slice(job.position, end)) for job, end in zip(batch, ends, strict=True)]
-        features = self._timed(model, "features", model.features, audio)
-        encoded = self._timed(model, "encode", model.encode, features)
+        encoded = self._encode(model, audio)
         detected = self._timed(model, "decode", model.detect_language, encoded) if detect else ()
         return _Windows(batch, ends, encoded, detected)
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from voxport.models import ASRModel
     from voxport.pipeline.regions import RegionAudio
-    from voxport.types import DecodingOptions, Segment
+    from voxport.types import Audio, DecodingOptions, Segment
 
 LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
 
 TIDY_AFTER = 8
-"""Windows after which the device may tidy up, see `Device.tidy`."""
+"""Windows after which a device may tidy up, see `Device.tidy`."""
 
 
 @dataclass(eq=False)
@@ -72,6 +72,7 @@ class Scheduler(ABC, Generic[AnyJob]):
         self._batch_size = batch_size
         self._detection = detection or DetectionOptions()
         self._lock = Lock()
+        self._encoded_since = 0
         self.evidence = LanguageEvidence()
         self.language = options.language
         if self.language is None and len(models[0].languages) == 1:
@@ -84,7 +85,7 @@ class Scheduler(ABC, Generic[AnyJob]):
         source = (self._job(order, audio) for order, audio in enumerate(regions))
         waiting: list[AnyJob] = []
         emitting: dict[int, AnyJob] = {}
-        following = heard = 0
+        following = 0
         with closing(_Crew(self._models, self._decode)) as crew:
             opening = self._opening(source)
             emitting.update({job.order: job for job in opening})
@@ -106,10 +107,6 @@ class Scheduler(ABC, Generic[AnyJob]):
                     crew.start(batch)
                 finished = crew.finished()
                 waiting += [job for job in finished if not job.done]
-                heard += len(finished)
-                if heard >= TIDY_AFTER:
-                    heard = 0
-                    self._models[0].device.tidy()
                 while following in emitting and emitting[following].done:
                     job = emitting.pop(following)
                     self.position = job.audio.region.end
@@ -143,6 +140,23 @@ class Scheduler(ABC, Generic[AnyJob]):
         oldest = min(range(len(by_length)), key=lambda place: by_length[place].order)
         first = oldest - oldest % self._batch_size
         return by_length[first : first + self._batch_size]
+
+    def _encode(self, model: ASRModel, windows: list[Audio]) -> Any:
+        """Windows as the model's decoder wants them.
+
+        Behind it the device may tidy up: the encoder leaves much free that it no longer needs, and what the decoder
+        makes next is the most that a batch holds.
+        """
+        features = self._timed(model, "features", model.features, windows)
+        encoded = self._timed(model, "encode", model.encode, features)
+        with self._lock:
+            self._encoded_since += len(windows)
+            tidy = self._encoded_since >= TIDY_AFTER
+            if tidy:
+                self._encoded_since = 0
+        if tidy:
+            model.device.tidy()
+        return encoded
 
     def _timed(self, model: ASRModel, stage: str, function: Any, *arguments: Any) -> Any:
         started = time.perf_counter()

@@ -48,24 +48,32 @@ class LayerWeights:
         self._cross_v = cross.v_proj.weight
         self._cross_v_bias = cross.v_proj.bias
 
-    def cross_keys_values(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_keys_values(self, hidden: Tensor, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, T, D) -> keys and values (B, H, T, d), in memory in the order in which a step reads them.
 
-        On a CPU the keys lie there as (B, H, d, T): see `few_queries_attention`.
+        On a CPU the keys lie there as (B, H, d, T): see `few_queries_attention`. They are put into `room` there, if it
+        is given: (2, B, D, T) in `cross_dtype`.
         """
         B, T, _ = hidden.shape
-        hidden = hidden.to(self._cross_k.dtype)
-        v = linear(hidden, self._cross_v, self._cross_v_bias).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
-        return self.cross_keys(hidden), v
+        hidden = hidden.to(self.cross_dtype)
+        v = linear(hidden, self._cross_v, self._cross_v_bias).view(B, T, self.heads, -1).transpose(1, 2)
+        if room is None:
+            return self.cross_keys(hidden), v.contiguous()
+        return self.cross_keys(hidden, room[0]), room[1].view(v.shape).copy_(v)
 
-    def cross_keys(self, hidden: Tensor) -> Tensor:
-        """The keys of `cross_keys_values`."""
+    def cross_keys(self, hidden: Tensor, room: Tensor | None = None) -> Tensor:
+        """The keys of `cross_keys_values`; `room`: (B, D, T)."""
         B, T, D = hidden.shape
-        hidden = hidden.to(self._cross_k.dtype)
+        hidden = hidden.to(self.cross_dtype)
         if hidden.is_cpu:
-            k = torch.bmm(self._cross_k.expand(B, D, D), hidden.transpose(1, 2))
+            k = torch.bmm(self._cross_k.expand(B, D, D), hidden.transpose(1, 2), out=room)
             return k.view(B, self.heads, D // self.heads, T).transpose(2, 3)
         return linear(hidden, self._cross_k).view(B, T, self.heads, -1).transpose(1, 2).contiguous()
+
+    @property
+    def cross_dtype(self) -> torch.dtype:
+        """Of the keys and values of the encoder's output."""
+        return self._cross_k.dtype
 
     @property
     def cache_dtype(self) -> torch.dtype:
@@ -162,7 +170,7 @@ class DecoderState:
         self._bucket = bucket
         self._max_length = max_length
         self._visible: Tensor | None = None
-        self._cross = [layer.cross_keys_values(hidden) for layer in weights.layers]
+        self._cross = _cross_keys_values(weights, hidden)
         # Two products beat the general attention where memory is the limit, see cpu_products.
         self._by_products = hidden.is_cpu
         self._device = hidden.device
@@ -254,6 +262,20 @@ class DecoderState:
         if self._by_products and n == self._per_window:
             return few_queries_attention(q, k[:windows], v[:windows])
         return F.scaled_dot_product_attention(q, k[:windows], v[:windows])
+
+
+def _cross_keys_values(weights: DecoderWeights, hidden: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of all layers. On a CPU all lie in one buffer, which goes back to the system when the windows are done.
+
+    Each on its own is small enough to be kept for other use (`voxport.devices.host`). Batches differ in size, so that
+    their pieces leave holes in memory that the next batch's don't fit into, more and more over a long recording.
+    """
+    B, T, D = hidden.shape
+    first, *others = {layer.cross_dtype for layer in weights.layers}
+    if not hidden.is_cpu or others:
+        return [layer.cross_keys_values(hidden) for layer in weights.layers]
+    rooms = torch.empty(len(weights.layers), 2, B, D, T, dtype=first)
+    return [layer.cross_keys_values(hidden, room) for layer, room in zip(weights.layers, rooms, strict=True)]
 
 
 def _merge(attended: Tensor) -> Tensor:
