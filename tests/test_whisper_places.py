@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from voxport.models.whisper.alignment import align_tokens
+from voxport.models.whisper.forced_texts import ForcedTexts
 from voxport.models.whisper.hypotheses import text_ranges
 from voxport.pipeline.coverage import missed
 from voxport.types import Audio, DecodingOptions, Hypothesis, Segment, Span
@@ -86,10 +87,12 @@ def test_a_token_is_heard_where_it_is_said(tiny_pair: Pair, jfk: Path) -> None:
         (times,) = align_tokens(
             model._weights,
             encoded.hidden,
-            encoded.durations,
-            [model.tokenizer.sot_sequence("en", "transcribe", timestamps=False)],
-            [text],
-            eot=model.tokenizer.eot,
+            ForcedTexts(
+                encoded.durations,
+                [model.tokenizer.sot_sequence("en", "transcribe", timestamps=False)],
+                [text],
+                model.tokenizer.eot,
+            ),
         )
     late = np.subtract(found, times.starts[:-1])
     assert 0.0 <= np.median(late) <= 0.2

@@ -13,6 +13,7 @@ from voxport.decoding.whisper_attention import alignment_matrix, median_of_seven
 from voxport.decoding.whisper_heads import HEADS, LEAST_TOKENS, Head, choose, judge, published_heads
 from voxport.errors import ModelFormatError, UnsupportedOptionError
 from voxport.models.whisper.alignment import align_tokens
+from voxport.models.whisper.forced_texts import ForcedTexts
 from voxport.models.whisper.words import WordFinder
 from voxport.types import Audio, DecodingOptions
 from whisper_pairs import parts, read
@@ -185,10 +186,12 @@ def aligned(
         return align_tokens(
             model._weights,
             encoded.hidden,
-            encoded.durations,
-            [model.tokenizer.sot_sequence("en", "transcribe", timestamps=False)] * len(texts),
-            texts,
-            eot=model.tokenizer.eot,
+            ForcedTexts(
+                encoded.durations,
+                [model.tokenizer.sot_sequence("en", "transcribe", timestamps=False)] * len(texts),
+                texts,
+                model.tokenizer.eot,
+            ),
             heads=model._words.heads if heads is None else heads,
             finding=finding,
         )

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from voxport.decoding.dtw import align
 from voxport.models.whisper.attention_weights import AttentionWeights, Pairs
-from voxport.models.whisper.forced_pass import FRAME_SECONDS, forced_pass, forced_windows
+from voxport.models.whisper.forced_pass import FRAME_SECONDS, forced_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from voxport.models.whisper.decoder_state import DecoderWeights
+    from voxport.models.whisper.forced_texts import ForcedTexts
 
 __all__ = ["TokenTimes", "align_tokens"]
 
@@ -45,11 +46,8 @@ class TokenTimes:
 def align_tokens(
     weights: DecoderWeights,
     hidden: Tensor,
-    durations: Sequence[float],
-    prompts: Sequence[Sequence[int]],
-    texts: Sequence[Sequence[int]],
+    said: ForcedTexts,
     *,
-    eot: int,
     heads: Pairs = (),
     finding: bool = True,
     bucket: Callable[[int], int] = lambda length: length,
@@ -59,10 +57,7 @@ def align_tokens(
     Args:
         weights: of the model.
         hidden: (B, T, D), the encoder's output.
-        durations: of the windows' audio, seconds.
-        prompts: of each window, ending with the token that says that there are no timestamps.
-        texts: text tokens of each window; an empty one has no times.
-        eot: the id of the end of text, which all text tokens are below.
+        said: in the windows; an empty text has no times.
         heads: (layer, head) pairs that the checkpoint publishes, if it does.
         finding: look for better ones, in each window on its own.
         bucket: as in `DecoderState`.
@@ -70,9 +65,8 @@ def align_tokens(
     Returns:
         For each window. Alone or in a batch, it is the same but for rounding.
     """
-    windows = forced_windows(
-        durations, prompts, texts, eot=eot, most_frames=hidden.shape[1], most_tokens=weights.dims.max_target
-    )
+    prompts, texts = said.prompts, said.texts
+    windows = said.windows(most_frames=hidden.shape[1], most_tokens=weights.dims.max_target)
     result = [TokenTimes((), (), ())] * len(texts)
     if not windows:
         return result
@@ -80,7 +74,7 @@ def align_tokens(
     collected = [
         AttentionWeights(layers, len(prompts[window.row]), len(texts[window.row]), heads, finding) for window in windows
     ]
-    states = forced_pass(weights, hidden, windows, collected, eot=eot, bucket=bucket)
+    states = forced_pass(weights, hidden, windows, collected, eot=said.eot, bucket=bucket)
     assert states is not None
     for window, own, state in zip(windows, collected, states, strict=True):
         text = texts[window.row]
@@ -92,7 +86,7 @@ def align_tokens(
         given = torch.tensor(text, device=state.device)
         result[window.row] = TokenTimes(
             tuple(round(frame * FRAME_SECONDS, 2) for frame in frames),
-            tuple(_probabilities(weights, state[before : before + len(text)], given, eot).tolist()),
+            tuple(_probabilities(weights, state[before : before + len(text)], given, said.eot).tolist()),
             asked,
         )
     return result

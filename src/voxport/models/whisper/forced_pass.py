@@ -8,7 +8,6 @@ Shapes: B windows, n tokens, T encoder positions (1500), D width, H heads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,50 +19,12 @@ if TYPE_CHECKING:
 
     from voxport.models.whisper.attention_weights import AttentionWeights
     from voxport.models.whisper.decoder_state import DecoderWeights
+    from voxport.models.whisper.forced_texts import ForcedWindow
 
-__all__ = ["FRAME_SECONDS", "ForcedWindow", "forced_pass", "forced_windows"]
+__all__ = ["FRAME_SECONDS", "forced_pass"]
 
 FRAME_SECONDS = 0.02
 """From one encoder position to the next."""
-
-
-@dataclass(frozen=True)
-class ForcedWindow:
-    """One window's part of the batch: `tokens` from the prompt to the end of text, `frames` of audio."""
-
-    row: int
-    tokens: tuple[int, ...]
-    frames: int
-
-
-def forced_windows(
-    durations: Sequence[float],
-    prompts: Sequence[Sequence[int]],
-    texts: Sequence[Sequence[int]],
-    *,
-    eot: int,
-    most_frames: int,
-    most_tokens: int,
-) -> list[ForcedWindow]:
-    """The windows that have a text.
-
-    Args:
-        durations: of the windows' audio, seconds.
-        prompts: of each window, ending with the token that says that there are no timestamps.
-        texts: text tokens of each window.
-        eot: the id of the end of text, which all text tokens are below.
-        most_frames: encoder positions of a window.
-        most_tokens: positions of the decoder. Where a window has a text token in each, the end of text has none.
-    """
-    return [
-        ForcedWindow(
-            row,
-            (*prompt, *text, eot)[:most_tokens],
-            max(1, min(int(duration * 100) // 2, most_frames)),
-        )
-        for row, (duration, prompt, text) in enumerate(zip(durations, prompts, texts, strict=True))
-        if text
-    ]
 
 
 def forced_pass(

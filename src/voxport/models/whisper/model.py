@@ -21,6 +21,7 @@ from voxport.models.recipe import modules_in_float32
 from voxport.models.stages import Stage, Tabled, parameters
 from voxport.models.whisper.checkpoint import dimensions, load_network
 from voxport.models.whisper.decoder_state import DecoderState, DecoderWeights
+from voxport.models.whisper.forced_texts import ForcedTexts
 from voxport.models.whisper.graph_state import GraphDecoderState, GraphStep
 from voxport.models.whisper.hotword_tokens import hotword_tokens
 from voxport.models.whisper.hypotheses import text_ranges
@@ -195,19 +196,11 @@ class WhisperModel(Tabled):
     ) -> list[list[tuple[float, ...]] | None]:
         """Where each spoken token of each segment was heard, see `PlacingModel` and `voxport.models.whisper.places`."""
         tokenizer = self.tokenizer
-        asked = [one if one is not None and one.segments else None for one in hypotheses]
+        texts = ForcedTexts.of(hypotheses, encoded.durations, tokenizer, options.task)
         with torch.inference_mode():
-            found = find_places(
-                self._weights,
-                encoded.hidden,
-                encoded.durations,
-                [tokenizer.sot_sequence(one.language, options.task, timestamps=False) if one else () for one in asked],
-                [[token for token in one.tokens if token < tokenizer.eot] if one else [] for one in asked],
-                eot=tokenizer.eot,
-                bucket=self.device.bucket,
-            )
-        result: list[list[tuple[float, ...]] | None] = [None] * len(asked)
-        for number, (one, places) in enumerate(zip(asked, found, strict=True)):
+            found = find_places(self._weights, encoded.hidden, texts, bucket=self.device.bucket)
+        result: list[list[tuple[float, ...]] | None] = [None] * len(hypotheses)
+        for number, (one, places) in enumerate(zip(hypotheses, found, strict=True)):
             if one is not None and places is not None:
                 parts = zip(one.segments, text_ranges(one, tokenizer.eot), strict=True)
                 result[number] = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from voxport.decoding.whisper_heads import leading_layers
 from voxport.models.whisper.attention_weights import AttentionWeights
-from voxport.models.whisper.forced_pass import FRAME_SECONDS, forced_pass, forced_windows
+from voxport.models.whisper.forced_pass import FRAME_SECONDS, forced_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from voxport.models.whisper.decoder_state import DecoderWeights
+    from voxport.models.whisper.forced_texts import ForcedTexts
     from voxport.tokenizer import WhisperTokenizer
 
 __all__ = ["find_places", "spoken_places"]
@@ -27,11 +28,8 @@ __all__ = ["find_places", "spoken_places"]
 def find_places(
     weights: DecoderWeights,
     hidden: Tensor,
-    durations: Sequence[float],
-    prompts: Sequence[Sequence[int]],
-    texts: Sequence[Sequence[int]],
+    said: ForcedTexts,
     *,
-    eot: int,
     bucket: Callable[[int], int] = lambda length: length,
 ) -> list[tuple[float, ...] | None]:
     """Where each text token was looked at most, seconds from its window's start.
@@ -40,15 +38,14 @@ def find_places(
     one: see `voxport.decoding.whisper_heads`. The layers above are not gone through.
 
     Args:
-        weights, hidden, durations, prompts, texts, eot, bucket: as `align_tokens`.
+        weights, hidden, said, bucket: as `align_tokens`.
 
     Returns:
         For each window; None where no head follows the audio clearly, as in a text of few tokens.
     """
+    prompts, texts = said.prompts, said.texts
     result: list[tuple[float, ...] | None] = [None] * len(texts)
-    windows = forced_windows(
-        durations, prompts, texts, eot=eot, most_frames=hidden.shape[1], most_tokens=weights.dims.max_target
-    )
+    windows = said.windows(most_frames=hidden.shape[1], most_tokens=weights.dims.max_target)
     if not windows:
         return result
     collected = [
@@ -56,7 +53,7 @@ def find_places(
         for window in windows
     ]
     layers = leading_layers(len(weights.layers))
-    forced_pass(weights, hidden, windows, collected, eot=eot, bucket=bucket, layers=layers)
+    forced_pass(weights, hidden, windows, collected, eot=said.eot, bucket=bucket, layers=layers)
     for window, own in zip(windows, collected, strict=True):
         frames = own.places()
         if frames is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from voxport.decoding.whisper_heads import published_heads
 from voxport.models.whisper.alignment import TokenTimes, align_tokens
+from voxport.models.whisper.forced_texts import ForcedTexts
 from voxport.models.whisper.hypotheses import text_ranges
 from voxport.tokenizer.words import join_punctuation, split_words
 from voxport.types import Hypothesis, Segment, Word
@@ -69,14 +70,10 @@ class WordFinder:
             hidden: (B, T, D), the encoder's output for the windows of the hypotheses.
             durations: of their audio, seconds.
         """
-        tokenizer = self._tokenizer
         times = align_tokens(
             self._weights,
             hidden,
-            durations,
-            [tokenizer.sot_sequence(one.language, options.task, timestamps=False) for one in hypotheses],
-            [[token for token in one.tokens if token < tokenizer.eot] if one.segments else [] for one in hypotheses],
-            eot=tokenizer.eot,
+            ForcedTexts.of(hypotheses, durations, self._tokenizer, options.task),
             heads=self.heads,
             finding=self.finding,
             bucket=self._bucket,
