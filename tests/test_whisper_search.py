@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,25 @@ def test_only_windows_that_need_it_are_decoded_again(
     likelier = max((greedy[worst], drawn), key=lambda h: h.avg_logprob or 0.0)
     assert found[worst].tokens == likelier.tokens
     assert found[worst].temperature == likelier.temperature
+
+
+def test_a_state_is_gone_before_the_next_temperatures_is_made(
+    tiny_pair: Pair, windows: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the most that decoding holds."""
+    model = tiny_pair.ours
+    begin, states = model.start, []
+
+    def start(*arguments: Any) -> Any:
+        assert [state() for state in states] == [None] * len(states)
+        state = begin(*arguments)
+        states.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(model, "start", start)
+    never = replace(BEAMS, temperatures=(0.0, 0.2, 0.4), logprob_threshold=1.0)
+    model.decode(model.encode(model.features(windows[:2])), never)
+    assert len(states) == 3
 
 
 def test_of_texts_that_will_not_do_the_likeliest_and_earliest_is_taken() -> None:

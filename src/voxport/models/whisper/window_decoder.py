@@ -92,24 +92,37 @@ class WindowDecoder:
             DecodingError: non-finite values (code ``non_finite``).
         """
         tried: list[list[_Attempt]] = [[] for _ in range(len(encoded))]
-        first: _Begun | None = None
+        languages: Sequence[str] | None = None
+        detected: Sequence[dict[str, float] | None] = ()
         pending = list(range(len(encoded)))
         for temperature in self._options.temperatures:
             windows = encoded if len(pending) == len(encoded) else encoded.select(pending)
-            known = None if first is None else [first.languages[window] for window in pending]
-            begun = self._begin(windows, temperature, known)
-            first = first or begun
-            texts = self._texts(begun, temperature)
-            for position, window in enumerate(pending):
-                tried[window].append(self._attempt(texts[position], windows, begun, position, temperature))
+            if languages is None:
+                attempts, languages, detected = self._attempts(windows, temperature, None)
+            else:
+                attempts, _, _ = self._attempts(windows, temperature, [languages[window] for window in pending])
+            for window, attempt in zip(pending, attempts, strict=True):
+                tried[window].append(attempt)
             pending = [window for window in pending if not tried[window][-1].satisfying]
             if not pending:
                 break
-        detected = first.detected if first is not None else ()
         return [
             replace(_settled(attempts).hypothesis, language_probabilities=among)
             for attempts, among in zip(tried, detected, strict=True)
         ]
+
+    def _attempts(
+        self, encoded: EncodedWindows, temperature: float, languages: Sequence[str] | None
+    ) -> tuple[list[_Attempt], Sequence[str], Sequence[dict[str, float] | None]]:
+        """Each window's text at this temperature, its language, and how likely each is where it had to be detected.
+
+        The state, which is the most that decoding holds, is gone when this returns: before the next temperature's is
+        made.
+        """
+        begun = self._begin(encoded, temperature, languages)
+        texts = self._texts(begun, temperature)
+        attempts = [self._attempt(said, encoded, begun, place, temperature) for place, said in enumerate(texts)]
+        return attempts, begun.languages, begun.detected
 
     def _begin(self, encoded: EncodedWindows, temperature: float, languages: Sequence[str] | None) -> _Begun:
         """Feed the prompt. Languages are detected where they are neither asked for nor known already."""
