@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import jiwer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass
@@ -34,7 +39,8 @@ def attribute(references: list[list[str]], said: list[str]) -> list[Found]:
     """Align what was said with the clips' words, one after the other, and give every error to a clip.
 
     Words added between two clips belong to the earlier one. A substitution of several words for fewer is the aligner's
-    business: it makes substitutions and deletions of it.
+    business: it makes substitutions and deletions of it. But words that are only written together or apart ("yellow
+    pad" and "yellowpad") are neither lost nor added: each counts as substituted.
 
     Args:
         references: each clip's words, none empty.
@@ -56,7 +62,7 @@ def attribute(references: list[list[str]], said: list[str]) -> list[Found]:
         for number, clip in enumerate(references):
             found[number] = Found(lost=len(clip), lost_at_cut=len(clip), details=[f"[{' '.join(clip)} -> ∅] at a cut"])
         return found
-    for chunk in jiwer.process_words(" ".join(words), " ".join(said)).alignments[0]:
+    for chunk in _differences(words, said):
         if chunk.type == "substitute":
             for position in range(chunk.ref_start_idx, chunk.ref_end_idx):
                 found[owner[position]].substituted += 1
@@ -73,6 +79,20 @@ def attribute(references: list[list[str]], said: list[str]) -> list[Found]:
             mark = " at a cut" if at_cut else ""
             found[number].details.append(f"[∅ -> {' '.join(new)}]{mark}{' doubled' if again else ''}")
     return found
+
+
+def _differences(words: list[str], said: list[str]) -> Iterator[jiwer.AlignmentChunk]:
+    """What differs, in order; what differs in its spaces only comes as one substitution."""
+    chunks = jiwer.process_words(" ".join(words), " ".join(said)).alignments[0]
+    for equal, group in groupby(chunks, key=lambda chunk: chunk.type == "equal"):
+        if equal:
+            continue
+        run = list(group)
+        old, new = (run[0].ref_start_idx, run[-1].ref_end_idx), (run[0].hyp_start_idx, run[-1].hyp_end_idx)
+        if "".join(words[slice(*old)]) == "".join(said[slice(*new)]):
+            yield jiwer.AlignmentChunk("substitute", *old, *new)
+        else:
+            yield from run
 
 
 def _delete(

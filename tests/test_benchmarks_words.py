@@ -144,6 +144,10 @@ CLIPS = [["a", "b", "c"], ["d", "e"], ["f", "g", "h", "i"]]
         ("a b c d e f g g h i", [0, 0, 1], [0, 0, 0], [0, 0, 0]),  # doubled, but inside a clip
         ("a b c d e f g x i", [0, 0, 1], [0, 0, 0], [0, 0, 0]),  # another word
         ("", [3, 2, 4], [3, 2, 4], [0, 0, 0]),
+        ("a bc d e f g h i", [2, 0, 0], [0, 0, 0], [0, 0, 0]),  # written together
+        ("a b cd e f g h i", [1, 1, 0], [0, 0, 0], [0, 0, 0]),  # over a cut
+        ("a b x d e f g h i", [1, 0, 0], [0, 0, 0], [0, 0, 0]),
+        ("a bx d e f g h i", [2, 0, 0], [1, 0, 0], [0, 0, 0]),  # not the same: one is lost
     ],
 )
 def test_errors_are_given_to_the_clip_and_the_cut_where_they_lie(
