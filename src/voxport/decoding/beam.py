@@ -103,8 +103,14 @@ class _Search:
         return tuple(reversed(tokens)), tuple(reversed(running))
 
     def candidates(self, stopped: bool) -> list[Candidate]:
-        """All that ended; where they are fewer than the beams, filled up with the likeliest that did not."""
+        """All that ended; where enough did not, filled up to as many as there are beams with the likeliest others.
+
+        openai/whisper fills up in any case: with a patience below 1 a text without its end may win, for lack of what
+        an end costs.
+        """
         found = list(self.finished)
+        if self.done:
+            return found
         for beam, node in enumerate(self.beams):
             if len(found) < len(self.beams) and node is not None and node.logprob > NEVER:
                 tokens, running = self.said(beam)
