@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def by_the_rules(window: int, beams: int, patience: float, limit: int, ending: float) -> dict[tuple[int, ...], float]:
-    """openai/whisper's `BeamSearchDecoder.update` and `finalize` with dictionaries, as published but for one thing: where
-    enough ended, none that did not is taken beside them."""
+    """openai/whisper's `BeamSearchDecoder.update` and `finalize` with dictionaries, as published but for one thing:
+    where enough ended, none that did not is taken beside them."""
     enough = round(beams * patience)
     live: dict[tuple[int, ...], float] = {(): 0.0}
     finished: dict[tuple[int, ...], float] = {}

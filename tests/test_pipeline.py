@@ -20,7 +20,7 @@ from voxport.pipeline.history import History
 from voxport.pipeline.regions import LONGEST_SPAN, RegionAudio, RegionReader, SpeechCutter, Tape
 from voxport.pipeline.resuming import ResumingScheduler
 from voxport.pipeline.schedule import LOOK_AHEAD
-from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Span
+from voxport.types import Audio, DecodingOptions, Hypothesis, ModelInfo, Segment, Span, Word
 from voxport.vad import CHUNK
 from voxport.windows import CutOptions, Region, RegionPlanner
 
@@ -307,6 +307,30 @@ def test_a_text_behind_a_gap_inside_a_span_begins_where_the_gap_ends() -> None:
     found = heard(model, region(0, 20, speech=[(0.2, 12.0), (13.0, 19.8)]))
     assert [text for text, _, _ in found] == [" first", " 4", " second", " third"]
     assert found[2][1:] == (5.5, 12.0)
+
+
+def test_a_text_lasts_to_where_it_was_heard_whatever_its_timestamps_say() -> None:
+    """Seen with base: the model took the time of the sentence that it passed over for that of the one it said."""
+    model = Placing()
+    model.script[0] = parted((" first", 0.0, 8.0, 20), (" third", 8.0, 11.0, 20))
+    model.heard_at[0] = [evenly((1.2, 4.0), (5.0, 8.0)), evenly((13.0, 19.5))]
+    found = heard(model, region(0, 20, speech=SPOKEN))
+    assert [text for text, _, _ in found] == [" first", " 9", " third"]
+    assert found[2][1:] == (13.0, 19.8)
+
+
+def test_what_is_said_twice_and_written_once_is_put_in_its_two_places() -> None:
+    """Seen with base: of one text some tokens were heard in the first saying, at its edge, and some in the second."""
+    model = Placing()
+    text = said(" go forward", 0.0, 9.0)
+    words = tuple(Word(f" {word}", start, start + 0.5, 0.9) for word, start in (("go", 2.5), ("forward", 3.0)))
+    model.script[0] = replace(text, segments=(replace(text.segments[0], words=words),))
+    model.heard_at[0] = [(2.54, 7.72, 8.1)]
+    first, second = run(model, [region(0, 9.5, speech=[(2.5, 4.2), (7.3, 9.0)])])
+    assert (first.text, first.start, first.end) == (" 2", pytest.approx(2.3), pytest.approx(4.4))
+    assert (second.text, second.start, second.end) == (" go forward", 7.3, 9.0)
+    assert second.words is not None
+    assert [word.start for word in second.words] == pytest.approx([7.3, 7.3 + 1.7 * 2 / 9], abs=1e-3)
 
 
 def test_a_window_is_not_asked_where_it_heard_what_where_its_times_tell() -> None:

@@ -23,7 +23,7 @@ from voxport.pipeline.coverage import (
     within,
 )
 from voxport.pipeline.schedule import Job
-from voxport.pipeline.word_times import settled, shifted
+from voxport.pipeline.word_times import settled, shared, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -240,23 +240,30 @@ def _with_margin(gap: Span, region: Region) -> Stretch:
 
 
 def _outside(one: Heard, gaps: Sequence[Span], region: Region) -> Segment:
-    """The segment without the gaps that its times, or those of its words, go over at either end."""
+    """The segment without the gaps that its times, or those of its words, go over at either end.
+
+    It lasts at least to where its last token was heard, whatever the model took for its end.
+    """
     segment = one.segment
     for gap in gaps:
-        if not one.places or gap.start >= segment.end or gap.end <= segment.start:
+        places = one.besides(gap)
+        if not places or gap.start >= segment.end or gap.end <= segment.start:
             continue
-        if one.places[0] >= gap.end - NEAR:
+        if places[0] > gap.end - NEAR:
             begin = min((max(span.start, gap.end) for span in region.speech if span.end > gap.end), default=gap.end)
-            segment = _clipped(segment, begin, max(segment.end, begin))
-        elif one.places[-1] <= gap.start + NEAR:
+            last = min(_word_end(places[-1], region), region.end)
+            segment = _clipped(segment, begin, max(segment.end, last, begin))
+        elif places[-1] < gap.start + NEAR:
             segment = _clipped(segment, min(segment.start, gap.start), gap.start)
     return segment
 
 
 def _clipped(segment: Segment, start: float, end: float) -> Segment:
-    """With these times; words stay inside them."""
-    words = segment.words and tuple(
-        replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
-        for word in segment.words
-    )
+    """With these times; words stay inside them, and share them where the alignment put all elsewhere."""
+    if segment.words is None:
+        return replace(segment, start=start, end=end)
+    times = [(min(max(word.start, start), end), min(max(word.end, start), end)) for word in segment.words]
+    if times and times[0][0] == times[-1][1]:
+        times = shared(segment.words, (start, end))
+    words = tuple(replace(word, start=own[0], end=own[1]) for word, own in zip(segment.words, times, strict=True))
     return replace(segment, start=start, end=end, words=words)

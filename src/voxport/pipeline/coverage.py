@@ -54,6 +54,10 @@ class Heard:
     segment: Segment
     places: tuple[float, ...]
 
+    def besides(self, gap: Span) -> tuple[float, ...]:
+        """Where it was heard outside of a stretch that counts as missed: inside, at its edges, are slips."""
+        return tuple(place for place in self.places if not gap.start <= place <= gap.end)
+
 
 def is_certain(hypothesis: Hypothesis, speech: Sequence[Span], start: float, end: float) -> bool:
     """Whether a window's timestamps alone say that nothing was left out: they give each span a text of its own.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from voxport.types import Segment, Span, Word
 
-__all__ = ["FARTHEST", "LONGEST_TAIL", "settled", "shifted"]
+__all__ = ["FARTHEST", "LONGEST_TAIL", "settled", "shared", "shifted"]
 
 Times: TypeAlias = "tuple[float, float]"
 
@@ -87,9 +87,9 @@ def _placed(words: Sequence[Word], times: Sequence[Times], speech: Sequence[Span
         if min(to_before, to_behind) > FARTHEST:
             continue
         if behind is not None and to_behind <= to_before:
-            found[first : place + 1] = _shared(words[first : place + 1], behind)
+            found[first : place + 1] = shared(words[first : place + 1], behind)
         elif before is not None:
-            found[first - 1 : place] = _shared(words[first - 1 : place], found[first - 1])
+            found[first - 1 : place] = shared(words[first - 1 : place], found[first - 1])
     earliest = 0.0
     for number, (start, end) in enumerate(found):
         start = max(start, earliest)
@@ -98,7 +98,7 @@ def _placed(words: Sequence[Word], times: Sequence[Times], speech: Sequence[Span
     return found
 
 
-def _shared(words: Sequence[Word], time: Times) -> list[Times]:
+def shared(words: Sequence[Word], time: Times) -> list[Times]:
     """One stretch of time for several words, by the length of their text."""
     lengths = [max(1, len(word.word.strip())) for word in words]
     start, end = time
