@@ -97,6 +97,7 @@ def parse() -> argparse.Namespace:
         metavar="JSON",
         help="take the peers' texts from an earlier result, or its .partial.json; repeat for several",
     )
+    parser.add_argument("--rescore", action="store_true", help="take voxport's texts from there as well")
     parser.add_argument("--no-information", action="store_true", help="leave out the columns that are information only")
     parser.add_argument("--no-joined", action="store_true", help="leave out the row of the joined long recording")
     parser.add_argument(
@@ -201,7 +202,8 @@ def transcribe(
     Yields:
         After every recording, what the engine told about itself.
     """
-    earlier = reuse["answers"].get(weights.name, {}).get(setting.label, {}) if setting.label != OURS else {}
+    reused = arguments.rescore or setting.label != OURS
+    earlier = reuse["answers"].get(weights.name, {}).get(setting.label, {}) if reused else {}
     wanted = [recording for recording in recordings if spoken(recording, weights)]
     kept = {r.name for r in wanted if "error" not in earlier.get(r.name, {"error": ""})}
     said |= {
@@ -316,7 +318,9 @@ def markdown(
         if package not in ("dtype", "mode", "threads", "python", "numpy")
     }
     lines += ["", f"Versions: {', '.join(sorted(versions))}."]
-    if arguments.reuse:
+    if arguments.rescore:
+        lines += ["", "**Scored again**: all texts were taken from an earlier result (--rescore)."]
+    elif arguments.reuse:
         lines += ["", "**Not one run**: texts of the peers were taken from an earlier result (--reuse)."]
     for name, rows in tables.items():
         lines += ["", f"## {name}", "", *table(rows)]
