@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voxport.decoding.ascending import ascending
 from voxport.pipeline.coverage import (
     LEAST_GAP,
     LEAST_SPAN,
     NEAR,
     SLIP,
     Heard,
-    ascending,
     in_order,
     is_certain,
     missed,
@@ -123,22 +123,6 @@ def test_gaps_are_in_order_hold_speech_and_no_token(lengths: list[Times], places
             run = [place for place in kept if span.start - NEAR <= place <= span.end + NEAR]
             assert run
             assert all(b - a < LEAST_GAP for a, b in itertools.pairwise([span.start, *run, span.end]))
-
-
-@given(st.lists(st.integers(0, 9), max_size=9))
-def test_what_ascends_is_the_most_that_does(numbers: list[int]) -> None:
-    longest = max(
-        (
-            len(chosen)
-            for size in range(len(numbers) + 1)
-            for chosen in itertools.combinations(numbers, size)
-            if list(chosen) == sorted(chosen)
-        ),
-    )
-    chain = ascending(numbers)
-    assert chain == sorted(set(chain))  # in their order, each once
-    assert [numbers[place] for place in chain] == sorted(numbers[place] for place in chain)
-    assert len(chain) == longest
 
 
 def test_places_out_of_order_are_left_aside() -> None:

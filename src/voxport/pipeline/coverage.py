@@ -7,11 +7,11 @@ benchmarks/long_form.py the spans in which no token was heard were words that ar
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from voxport.decoding.ascending import ascending
 from voxport.types import Span
 
 if TYPE_CHECKING:
@@ -120,22 +120,6 @@ def missed(places: Sequence[float], speech: Sequence[Span], start: float, end: f
         elif span.start > start or span.duration >= LEAST_GAP:  # the rest of a word that was cut is none
             run.append(span)
     return _joined([*found, *_long_enough(run)], speech)
-
-
-def ascending(places: Sequence[float]) -> list[int]:
-    """The most of them that are in order of time (a longest non-decreasing subsequence), by their numbers."""
-    ends: list[int] = []  # of the subsequences of each length, the place that is earliest at its end
-    before: list[int | None] = []
-    for number, place in enumerate(places):
-        length = bisect_right(ends, place, key=lambda end: places[end])
-        before.append(ends[length - 1] if length else None)
-        ends[length : length + 1] = [number]
-    chain = []
-    last = ends[-1] if ends else None
-    while last is not None:
-        chain.append(last)
-        last = before[last]
-    return chain[::-1]
 
 
 def within(speech: Sequence[Span], start: float, end: float) -> list[Span]:

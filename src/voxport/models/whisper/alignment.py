@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from voxport.decoding.anchors import away_from_peaks
 from voxport.decoding.dtw import align
 from voxport.models.whisper.attention_weights import AttentionWeights, Pairs
 from voxport.models.whisper.forced_pass import FRAME_SECONDS, forced_pass
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from voxport.models.whisper.forced_texts import ForcedTexts
 
 __all__ = ["TokenTimes", "align_tokens"]
+
+FAR_OFF = 40.0
+"""What a cell far from a token's peak costs: half of it is more than any frame's normalised attention makes up for,
+which is at most the root of the number of rows."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,11 @@ def align_tokens(
     for window, own, state in zip(windows, collected, states, strict=True):
         text = texts[window.row]
         matrix, asked = own.matrix()
-        frames = align(-matrix.cpu().numpy()).tolist()
+        fits = matrix.cpu().numpy()
+        cost = -fits
+        if own.clear:
+            cost += FAR_OFF * away_from_peaks(fits, len(text))
+        frames = align(cost).tolist()
         if len(frames) == len(text):  # nothing was read after the last token
             frames.append(window.frames)
         before = len(prompts[window.row]) - 1

@@ -84,6 +84,11 @@ class AttentionWeights:
         fits = alignment_matrix(torch.stack([head.weights for head in chosen]))
         return fits[self._first : self._first + self._count].argmax(dim=-1)
 
+    @property
+    def clear(self) -> bool:
+        """Whether heads were found that follow the audio clearly."""
+        return bool(self._clear())
+
     def _clear(self) -> list[Head]:
         """The heads that follow the audio clearly, and with each other."""
         return choose(self._found, self._layers)
