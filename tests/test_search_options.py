@@ -57,6 +57,8 @@ def test_the_temperatures_are_openai_whispers() -> None:
     assert given("--temperature_increment_on_fallback", "0.3").temperatures == (0.0, 0.3, 0.6, 0.9)
     assert given("--temperature_increment_on_fallback", "None").temperatures == (0.0,)
     assert given("--temperature", "1", "--temperature_increment_on_fallback", "0.2").temperatures == (1.0,)
+    assert given("--temperature", "1.5", "--temperature_increment_on_fallback", "0.2").temperatures == (1.5,)
+    assert len(given("--temperature_increment_on_fallback", "0.01").temperatures) == 101
 
 
 def test_hotwords_from_a_file(tmp_path: Path) -> None:
@@ -79,6 +81,12 @@ def test_hotwords_from_a_file(tmp_path: Path) -> None:
         (["--temperature", "-1"], "temperatures are at least 0"),
         (["--temperature", "nan"], "temperatures are at least 0"),
         (["--temperature_increment_on_fallback", "0"], "can't be 0"),
+        (["--temperature_increment_on_fallback", "nan"], "can't be nan"),
+        (["--temperature_increment_on_fallback", "inf"], "can't be inf"),
+        (["--temperature_increment_on_fallback", "1e-9"], "can't be 1e-09"),
+        (["--temperature", "nan", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
+        (["--temperature=-inf", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
+        (["--temperature=-1e308", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
         (["--logprob_threshold", "x"], "--logprob_threshold can't be 'x'"),
         (["--hotwords", " , "], "there is no term in it"),
         (["--hotwords", "@missing.txt"], "--hotwords @missing.txt: No such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["add_prompt_options", "add_search_options", "search_options"]
+
+LEAST_INCREMENT = 0.01
+"""Of temperatures on fallback: each is another decoding of a doubtful window, a hundred at most."""
 
 
 def add_search_options(group: argparse._ArgumentGroup) -> None:
@@ -135,11 +139,12 @@ def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
     """openai/whisper's: from the first to 1 in steps."""
     if increment is None:
         return (first,)
-    if increment <= 0:
-        hint = "e.g. 0.2; leave it out to decode once"
+    if not LEAST_INCREMENT <= increment < math.inf:
+        hint = f"a number from {LEAST_INCREMENT} on, e.g. 0.2; leave it out to decode once"
         raise UsageError(f"--temperature_increment_on_fallback can't be {increment:g}", hint=hint)
-    count = int((1.0 + 1e-6 - first) / increment)
-    return tuple(round(first + step * increment, 6) for step in range(max(count, 0) + 1))
+    # Above 1 there is no further step, and what can't be a temperature `PipelineOptions` refuses.
+    count = int((1.0 + 1e-6 - first) / increment) if 0.0 <= first <= 1.0 else 0
+    return (first, *(round(first + step * increment, 6) for step in range(1, count + 1)))
 
 
 def _terms(text: str | None) -> tuple[str, ...]:
