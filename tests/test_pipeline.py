@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from voxport.windows import CutOptions, Region, RegionPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 RATE = 16_000
 
@@ -525,6 +525,23 @@ def test_a_part_can_be_kept() -> None:
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         voxport.transcribe("nowhere.wav", model=Recorder(), **options)
+
+
+@pytest.mark.parametrize("model", [None, 5, Path("whisper-base")])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(UsageError, match="no model: ") as caught:
+        voxport.transcribe("nowhere.wav", model=model, device="cpu")
+    assert "voxport.load_model" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="a model's name is text, not "):
+        voxport.load_model(model, "cpu")
+
+
+def test_a_device_that_is_no_text_is_refused() -> None:
+    device: Any = 5
+    with pytest.raises(UsageError, match="unknown device 5"):
+        voxport.transcribe("nowhere.wav", device=device)
+    with pytest.raises(UsageError, match="unknown device 5"):
+        voxport.load_model("whisper-base", device)
 
 
 def test_a_language_by_its_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from voxport.cli.search_options import search_options
 from voxport.errors import UnsupportedOptionError, UsageError
 from voxport.pipeline import PipelineOptions, Transcription
 from voxport.pipeline.history import KEPT, History
+from voxport.pipeline.kinds import KINDS
 from voxport.types import DecodingOptions, Hypothesis, Segment
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def test_what_can_not_be_is_refused(arguments: list[str], message: str) -> None:
         ({"temperature": ()}, "temperatures are at least 0"),
         ({"temperature": (0.4, 0.2)}, "temperatures must rise"),
         ({"best_of": 0}, "best_of must be from 1 to 100"),
-        ({"hotwords": "lisinopril"}, "hotwords are a tuple"),
+        ({"hotwords": "lisinopril"}, "hotwords must be a list of terms, .*, not 'lisinopril'"),
         ({"seed": -1}, "the seed must be at least 0"),
         ({"condition_on_previous_text": True, "batch_size": 4}, "can't be decoded together"),
     ],
@@ -115,6 +117,62 @@ def test_what_can_not_be_is_refused(arguments: list[str], message: str) -> None:
 def test_so_it_is_in_python(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         PipelineOptions(**options)
+
+
+NUMBERS = ["patience", "length_penalty", "temperature", "compression_ratio_threshold", "logprob_threshold",
+           "no_speech_threshold", "hotword_weight"]  # fmt: skip
+WHOLE_NUMBERS = ["language_detection_segments", "batch_size", "beam_size", "best_of", "seed"]
+TEXTS = ["language", "task", "prepend_punctuations", "append_punctuations", "initial_prompt"]
+SWITCHES = ["vad", "format_dictation", "word_timestamps", "condition_on_previous_text"]
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "wanted"),
+    [
+        (NUMBERS, ["0.5", True, b"", 1j, 10**400], "a number"),
+        (WHOLE_NUMBERS, ["2", 2.0, np.float32(2), True, [2]], "a whole number"),
+        (TEXTS, [5, b"en", ["en"]], "text"),
+        (SWITCHES, ["no", None, 0, 1.0], "True or False"),
+        (["channels"], [None, 1.0, True, [0]], "'mix', 'split' or a channel's number"),
+        (["hotwords"], [None, "apixaban", b"", [b"apixaban"], [1], 5], "a list of terms"),
+        (["temperature"], [["0.2"], (0.0, None), "", np.array(0.5)], "a number, or a list of them"),
+        (["patience", "best_of", "seed", "task", "temperature", "hotword_weight"], [None], ""),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_name(names: list[str], values: list[Any], wanted: str) -> None:
+    for name in names:
+        for value in values:
+            with pytest.raises(UsageError, match=rf"{name} must be {wanted}.*, not ") as caught:
+                PipelineOptions(**{name: value})
+            assert len(str(caught.value)) < 200
+
+
+def test_every_option_has_a_kind() -> None:
+    assert list(KINDS) == [field.name for field in fields(PipelineOptions)]
+    assert {*NUMBERS, *WHOLE_NUMBERS, *TEXTS, *SWITCHES, "channels", "hotwords"} == set(KINDS)
+
+
+def test_lists_and_numpys_numbers_are_as_good_as_pythons() -> None:
+    steps = [np.float64(0.0), 0.5, np.int64(1)]
+    options = PipelineOptions(
+        temperature=steps, hotwords=["apixaban"], beam_size=np.int32(3), channels=np.int64(1), vad=np.bool_(False)
+    )
+    plain = PipelineOptions(temperature=(0.0, 0.5, 1.0), hotwords=("apixaban",), beam_size=3, channels=1, vad=False)
+    assert options == plain
+    assert repr(options) == repr(plain), "and they become Python's"
+    assert hash(options) == hash(plain)
+    assert PipelineOptions(temperature=np.array([0.0, 0.5])).temperatures == (0.0, 0.5)
+    assert PipelineOptions(no_speech_threshold=np.float32(0.5)).no_speech_threshold == 0.5
+
+
+@pytest.mark.parametrize("option", ["--initial_prompt", "--hotwords", "--prepend_punctuations", "--language"])
+def test_arguments_that_are_no_utf_8_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from voxport.cli import main
+
+    assert main(["transcribe", "a.wav", f"{option}=\udcff\udcfe"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {option[2:]} is not UTF-8 text: ")
+    assert "hint: give it in UTF-8" in told
 
 
 def test_a_missing_file_of_hotwords_ends_the_command_before_a_model_is_loaded(

@@ -127,6 +127,10 @@ def _start(audio: AudioInput, model: ASRModel | str, options: dict[str, Any]) ->
         from voxport.models import load_models
 
         return Transcription(audio, load_models(model, **loading), pipeline_options)
+    if not hasattr(model, "decode"):
+        raise UsageError(
+            f"no model: {model!r}", hint="a name, a folder's path as text, or what `voxport.load_model` gave"
+        )
     if loading:
         raise UsageError(f"{', '.join(loading)} belong to loading; the model given is loaded already")
     return Transcription(audio, model, pipeline_options)

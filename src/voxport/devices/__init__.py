@@ -209,7 +209,7 @@ def get_devices(name: str = "auto") -> list[Device]:
     Raises:
         UsageError, DeviceError: as `get_device`.
     """
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None or (match[1] != "auto" and match[1] not in DEVICES) or (match[1] == "auto" and match[2]):
         known = ", ".join(["auto", "cpu", "cuda[:INDEX]", "npu[:INDEX]"])
         raise UsageError(f"unknown device {name!r}", hint=f"devices are: {known}; several: npu:0,1")

@@ -231,6 +231,8 @@ def load_models(
     progress: Progress | None = None,
 ) -> list[ASRModel]:
     """One replica of a model on each of the devices ("npu:0,1"); otherwise as `load_model`."""
+    if not isinstance(name, str):
+        raise UsageError(f"a model's name is text, not {name!r}", hint="e.g. whisper-base, or a folder's path")
     if dtype not in ("auto", *DTYPES):
         raise UsageError(f"unknown dtype {dtype!r}", hint=f"dtypes are: auto, {', '.join(DTYPES)}")
     if precision not in PRECISIONS:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from voxport.errors import UsageError
+from voxport.pipeline.kinds import KINDS, plain_value
 from voxport.types import (
     APPENDED,
     AUTO_PER_WINDOW,
@@ -15,9 +17,6 @@ from voxport.types import (
     DecodingOptions,
     Task,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 DEFAULT_BEAMS = 5
 """Of a search that needs several and was given no number, as in openai/whisper."""
@@ -57,7 +56,7 @@ class PipelineOptions:
         hotword_weight: natural-log units that each of their tokens gains.
 
     Raises:
-        UsageError: a value out of range.
+        UsageError: a value of another kind, or out of range.
     """
 
     language: str | None = None
@@ -74,19 +73,21 @@ class PipelineOptions:
     patience: float = 1.0
     length_penalty: float | None = None
     best_of: int = 5
-    temperature: float | tuple[float, ...] = 0.0
+    temperature: float | Sequence[float] = 0.0
     compression_ratio_threshold: float | None = 2.4
     logprob_threshold: float | None = -1.0
     no_speech_threshold: float | None = 0.6
     seed: int = 0
     initial_prompt: str | None = None
     condition_on_previous_text: bool = False
-    hotwords: tuple[str, ...] = ()
+    hotwords: Sequence[str] = ()
     hotword_weight: float = DecodingOptions.hotword_weight
 
     def __post_init__(self) -> None:
         from voxport.tokenizer import language_code
 
+        for name in KINDS:
+            object.__setattr__(self, name, plain_value(name, getattr(self, name)))
         if self.language == "auto":
             object.__setattr__(self, "language", None)
         elif self.language not in (None, AUTO_PER_WINDOW):
@@ -143,7 +144,7 @@ class PipelineOptions:
     @property
     def temperatures(self) -> tuple[float, ...]:
         """All of them."""
-        return self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        return tuple(self.temperature) if isinstance(self.temperature, Sequence) else (self.temperature,)
 
     @property
     def _beams(self) -> int:
@@ -167,13 +168,11 @@ class PipelineOptions:
             temperatures=self.temperatures,
             seed=self.seed,
             initial_prompt=self.initial_prompt,
-            hotwords=self.hotwords,
+            hotwords=tuple(self.hotwords),
             hotword_weight=self.hotword_weight,
         )
 
 
-def _terms(hotwords: Iterable[str]) -> tuple[str, ...]:
+def _terms(hotwords: Sequence[str]) -> tuple[str, ...]:
     """Without what is empty or said twice."""
-    if isinstance(hotwords, str):
-        raise UsageError("hotwords are a tuple of terms, not one string", hint="e.g. ('lisinopril', 'Dr. Osei')")
     return tuple(dict.fromkeys(term.strip() for term in hotwords if term.strip()))
