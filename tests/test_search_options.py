@@ -80,15 +80,28 @@ def test_hotwords_from_a_file(tmp_path: Path) -> None:
         (["--patience", "2"], "patience is about a beam search"),
         (["--patience", "0", "--beam_size", "2"], "patience must be above 0"),
         (["--length_penalty", "1.5"], "length_penalty must be from 0 to 1"),
-        (["--temperature", "-1"], "temperatures are at least 0"),
-        (["--temperature", "nan"], "temperatures are at least 0"),
+        (["--temperature", "-1"], "temperatures are 0, or from 0.01 to 100"),
+        (["--temperature", "nan"], "temperatures are 0, or from 0.01 to 100"),
         (["--temperature_increment_on_fallback", "0"], "can't be 0"),
         (["--temperature_increment_on_fallback", "nan"], "can't be nan"),
         (["--temperature_increment_on_fallback", "inf"], "can't be inf"),
         (["--temperature_increment_on_fallback", "1e-9"], "can't be 1e-09"),
-        (["--temperature", "nan", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
-        (["--temperature=-inf", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
-        (["--temperature=-1e308", "--temperature_increment_on_fallback", "0.2"], "temperatures are"),
+        (["--temperature", "nan", "--temperature_increment_on_fallback", "0.2"], "temperatures are 0, or"),
+        (["--temperature=-inf", "--temperature_increment_on_fallback", "0.2"], "temperatures are 0, or"),
+        (["--temperature=-1e308", "--temperature_increment_on_fallback", "0.2"], "temperatures are 0, or"),
+        (["--temperature", "1e-40"], "temperatures are 0, or from 0.01 to 100"),
+        (["--temperature", "0.0099"], "temperatures are 0, or from 0.01 to 100"),
+        (["--temperature", "1e300"], "temperatures are 0, or from 0.01 to 100"),
+        (["--patience", "1e308", "--beam_size", "5"], "patience must be above 0 and at most 100"),
+        (["--compression_ratio_threshold", "nan"], "compression_ratio_threshold must be at least 0, not nan"),
+        (["--compression_ratio_threshold", "-0.1"], "compression_ratio_threshold must be at least 0, not -0.1"),
+        (["--logprob_threshold", "nan"], "logprob_threshold must be at most 0, "),
+        (["--logprob_threshold", "0.1"], "logprob_threshold must be at most 0, "),
+        (["--no_speech_threshold", "nan"], "no_speech_threshold must be a probability, from 0 to 1, not nan"),
+        (["--no_speech_threshold", "1.1"], "no_speech_threshold must be a probability, from 0 to 1, not 1.1"),
+        (["--no_speech_threshold", "-0.1"], "no_speech_threshold must be a probability, from 0 to 1, not -0.1"),
+        (["--hotwords", "x", "--hotword_weight", "nan"], "hotword_weight must be above 0 and at most 100"),
+        (["--hotwords", "x", "--hotword_weight", "1e300"], "hotword_weight must be above 0 and at most 100"),
         (["--logprob_threshold", "x"], "--logprob_threshold can't be 'x'"),
         (["--hotwords", " , "], "there is no term in it"),
         (["--hotwords", "@missing.txt"], "--hotwords @missing.txt: No such file"),
@@ -106,7 +119,7 @@ def test_what_can_not_be_is_refused(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": ()}, "temperatures are at least 0"),
+        ({"temperature": ()}, "temperatures are 0, or from 0.01 to 100"),
         ({"temperature": (0.4, 0.2)}, "temperatures must rise"),
         ({"best_of": 0}, "best_of must be from 1 to 100"),
         ({"hotwords": "lisinopril"}, "hotwords must be a list of terms, .*, not 'lisinopril'"),
@@ -173,6 +186,14 @@ def test_arguments_that_are_no_utf_8_are_refused(option: str, capsys: pytest.Cap
     told = capsys.readouterr().err
     assert told.startswith(f"error: {option[2:]} is not UTF-8 text: ")
     assert "hint: give it in UTF-8" in told
+
+
+def test_the_ends_of_the_ranges_are_within_them() -> None:
+    PipelineOptions(temperature=0.01, no_speech_threshold=0, logprob_threshold=0, compression_ratio_threshold=0)
+    PipelineOptions(no_speech_threshold=1, hotwords=["x"], hotword_weight=100)
+    with pytest.raises(UsageError) as caught:
+        PipelineOptions(temperature=1e-3)
+    assert caught.value.hint == "0 is greedy: it takes the likeliest text"
 
 
 def test_a_missing_file_of_hotwords_ends_the_command_before_a_model_is_loaded(

@@ -21,6 +21,16 @@ from voxport.types import (
 DEFAULT_BEAMS = 5
 """Of a search that needs several and was given no number, as in openai/whisper."""
 
+_RANGES = {
+    "beam_size": (1, 100, "from 1 to 100"),
+    "best_of": (1, 100, "from 1 to 100"),
+    "length_penalty": (0.0, 1.0, "from 0 to 1"),
+    "compression_ratio_threshold": (0.0, math.inf, "at least 0"),
+    "logprob_threshold": (-math.inf, 0.0, "at most 0, as logarithms of probabilities are"),
+    "no_speech_threshold": (0.0, 1.0, "a probability, from 0 to 1"),
+}
+"""Lowest, highest, and both in words."""
+
 
 @dataclass(frozen=True)
 class PipelineOptions:
@@ -117,22 +127,27 @@ class PipelineOptions:
 
     def _check_search(self) -> None:
         temperatures = self.temperatures
-        if not temperatures or not all(0.0 <= value < math.inf for value in temperatures):
-            raise UsageError(f"temperatures are at least 0, not {self.temperature!r}", hint="0 is the likeliest text")
+        if not temperatures or not all(value == 0.0 or 0.01 <= value <= 100.0 for value in temperatures):
+            raise UsageError(
+                f"temperatures are 0, or from 0.01 to 100, not {self.temperature!r}",
+                hint="0 is greedy: it takes the likeliest text",
+            )
         if list(temperatures) != sorted(set(temperatures)):
             raise UsageError(f"temperatures must rise: {temperatures!r}", hint="e.g. 0, 0.2, 0.4")
-        for name in ("beam_size", "best_of"):
+        for name, (lowest, highest, words) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= 100:
-                raise UsageError(f"{name} must be from 1 to 100, not {value}")
-        if not 0.0 < self.patience < math.inf:
-            raise UsageError(f"patience must be above 0, not {self.patience}", hint="1 is the usual beam search")
+            if value is not None and not lowest <= value <= highest:
+                raise UsageError(f"{name} must be {words}, not {value}")
+        if not 0.0 < self.patience <= 100.0:
+            hint = "1 is the usual beam search"
+            raise UsageError(f"patience must be above 0 and at most 100, not {self.patience}", hint=hint)
         if self.patience != 1.0 and self._beams == 1:
             raise UsageError("patience is about a beam search", hint="give a beam size too, e.g. 5")
-        if self.length_penalty is not None and not 0.0 <= self.length_penalty <= 1.0:
-            raise UsageError(f"length_penalty must be from 0 to 1, not {self.length_penalty}")
-        if not 0.0 < self.hotword_weight < math.inf:
-            raise UsageError(f"hotword_weight must be above 0, not {self.hotword_weight}")
+        if not 0.0 < self.hotword_weight <= 100.0:
+            hint = (
+                f"{DecodingOptions.hotword_weight:g} is usual; from about 7 on terms are heard where nobody said them"
+            )
+            raise UsageError(f"hotword_weight must be above 0 and at most 100, not {self.hotword_weight}", hint=hint)
         if self.seed < 0:
             raise UsageError(f"the seed must be at least 0, not {self.seed}")
 
