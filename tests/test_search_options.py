@@ -72,6 +72,25 @@ def test_hotwords_from_a_file(tmp_path: Path) -> None:
     assert given("--hotwords", f"@{terms}", "--beam_size", "3").decoding().beam_size == 3
 
 
+def test_comments_in_a_file_of_hotwords(tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text(
+        "  # drugs\napixaban # an anticoagulant\nC#\nwarfarin\t#\n#metoprolol\nC# sharp\n", encoding="utf-8"
+    )
+    assert given("--hotwords", f"@{terms}").hotwords == ("apixaban", "C#", "warfarin", "C# sharp")
+    terms.write_text("  # nothing\n\t#but comments\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="there is no term in it"):
+        given("--hotwords", f"@{terms}")
+    assert given("--hotwords", "C #,#2").hotwords == ("C #", "#2"), "in a list there are none"
+
+
+def test_white_space_within_a_hotword_is_one_space(tmp_path: Path) -> None:
+    terms = tmp_path / "terms.txt"
+    terms.write_text("metoprolol \t succinate\nmetoprolol\u3000succinate\n", encoding="utf-8")
+    assert given("--hotwords", f"@{terms}").hotwords == ("metoprolol succinate",)
+    assert given("--hotwords", "Dr.   Osei,apixaban").hotwords == ("Dr. Osei", "apixaban")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

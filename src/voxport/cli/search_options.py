@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ __all__ = ["add_prompt_options", "add_search_options", "search_options"]
 
 LEAST_INCREMENT = 0.01
 """Of temperatures on fallback: each is another decoding of a doubtful window, a hundred at most."""
+
+_COMMENT = re.compile(r"(^|\s)#.*")
+"""From a ``#`` at a line's beginning or behind white space on: C# is a term."""
 
 
 def add_search_options(group: argparse._ArgumentGroup) -> None:
@@ -159,7 +163,7 @@ def _terms(text: str | None) -> tuple[str, ...]:
             reason = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
             hint = "a text file with one term a line"
             raise UsageError(f"--hotwords {text}: {reason}", hint=hint) from error
-        terms = [line for line in lines if not line.startswith("#")]
+        terms = [_COMMENT.sub("", line) for line in lines]
     if not any(term.strip() for term in terms):
         raise UsageError(f"--hotwords {text}: there is no term in it", hint="--hotwords 'lisinopril,metoprolol'")
     return tuple(terms)

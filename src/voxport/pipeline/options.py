@@ -144,9 +144,7 @@ class PipelineOptions:
         if self.patience != 1.0 and self._beams == 1:
             raise UsageError("patience is about a beam search", hint="give a beam size too, e.g. 5")
         if not 0.0 < self.hotword_weight <= 100.0:
-            hint = (
-                f"{DecodingOptions.hotword_weight:g} is usual; from about 7 on terms are heard where nobody said them"
-            )
+            hint = "about 2 is usual; much higher ones put terms where nobody said them"
             raise UsageError(f"hotword_weight must be above 0 and at most 100, not {self.hotword_weight}", hint=hint)
         if self.seed < 0:
             raise UsageError(f"the seed must be at least 0, not {self.seed}")
@@ -189,5 +187,6 @@ class PipelineOptions:
 
 
 def _terms(hotwords: Sequence[str]) -> tuple[str, ...]:
-    """Without what is empty or said twice."""
-    return tuple(dict.fromkeys(term.strip() for term in hotwords if term.strip()))
+    """With single spaces, and without what is empty or said twice."""
+    terms = (" ".join(term.split()) for term in hotwords)
+    return tuple(dict.fromkeys(term for term in terms if term))
