@@ -293,6 +293,15 @@ def test_a_prompt_is_what_stands_before(tiny_pair: Pair, windows: list[Audio]) -
     assert "fellow americans" in found.text, "it goes on in the prompt's style"
 
 
+@pytest.mark.parametrize("prompt", ["", "   ", "\n"])
+def test_a_prompt_of_nothing_is_none(prompt: str, tiny_pair: Pair, windows: list[Audio]) -> None:
+    encoded = tiny_pair.ours.encode(tiny_pair.ours.features(windows[:1]))
+    (plain,), (found,) = (
+        tiny_pair.ours.decode(encoded, replace(PLAIN, initial_prompt=text)) for text in (None, prompt)
+    )
+    assert (found.tokens, found.no_speech_prob) == (plain.tokens, plain.no_speech_prob)
+
+
 def test_a_prompt_too_long_keeps_its_end_and_room_for_words(tiny_pair: Pair, windows: list[Audio]) -> None:
     model = tiny_pair.ours
     encoded = model.encode(model.features(windows[:1]))

@@ -195,8 +195,8 @@ class WindowDecoder:
         """What stands before the start of transcript: as much of the latest as half of the positions hold."""
         options, tokenizer = self._options, self._model.tokenizer
         room = self._model.net.dims.max_target // 2 - 1
-        initial = tokenizer.encode(f" {options.initial_prompt.strip()}") if options.initial_prompt else []
-        initial = initial[-room:]
+        prompt = (options.initial_prompt or "").strip()
+        initial = tokenizer.encode(f" {prompt}")[-room:] if prompt else []
         left = room - len(initial)
         previous = list(options.previous_tokens[-left:]) if left else []
         return [tokenizer.sot_prev, *initial, *previous] if initial or previous else []
