@@ -340,6 +340,16 @@ def test_auto_is_the_default() -> None:
     assert PipelineOptions().language_detection_segments == LANGUAGE_DETECTION_SEGMENTS
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("auto_per_window", "auto-per-window"), ("Auto-per-Window", "auto-per-window"), ("AUTO", "auto")],
+)
+def test_what_is_no_language_but_nearly_a_way_to_detect_it(given: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown language '{given}'") as caught:
+        PipelineOptions(language=given)
+    assert (caught.value.hint or "").rstrip("?").split()[:4] == ["did", "you", "mean", meant]
+
+
 def test_no_windows_to_detect_in_is_an_error() -> None:
     with pytest.raises(UsageError, match="at least 1 window"):
         PipelineOptions(language_detection_segments=0)

@@ -101,7 +101,7 @@ class PipelineOptions:
         if self.language == "auto":
             object.__setattr__(self, "language", None)
         elif self.language not in (None, AUTO_PER_WINDOW):
-            object.__setattr__(self, "language", language_code(self.language))
+            object.__setattr__(self, "language", language_code(self.language, others=("auto", AUTO_PER_WINDOW)))
         if self.language_detection_segments < 1:
             raise UsageError(
                 f"language detection needs at least 1 window, not {self.language_detection_segments}",

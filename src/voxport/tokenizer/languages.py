@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from typing import TYPE_CHECKING
 
 from voxport.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["LANGUAGES", "language_code"]
 
@@ -45,8 +49,11 @@ _ALIASES = {
 }
 
 
-def language_code(name: str) -> str:
+def language_code(name: str, *, others: Sequence[str] = ()) -> str:
     """The code of a language given by code or English name, in any case: "en", "English", "castilian".
+
+    Args:
+        others: words that the caller takes as well, for the hint.
 
     Raises:
         UsageError: no such language; the hint names the nearest ones.
@@ -57,7 +64,7 @@ def language_code(name: str) -> str:
     by_name = {language: code for code, language in LANGUAGES.items()} | _ALIASES
     if wanted in by_name:
         return by_name[wanted]
-    near = difflib.get_close_matches(wanted, [*by_name, *LANGUAGES], n=3)
+    near = difflib.get_close_matches(wanted, [*others, *by_name, *LANGUAGES], n=3)
     base = re.split("[-_]", wanted)[0]
     if base != wanted and base in LANGUAGES:
         near = [base]
