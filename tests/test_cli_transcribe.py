@@ -184,6 +184,8 @@ def test_split_channels_are_marked(voxport: CommandLine) -> None:
         (["--language", "klingon", "a.wav"], "unknown language 'klingon'"),
         (["--model", "whisper-huge", "a.wav"], "no model is called 'whisper-huge'"),
         (["--max_line_width", "42", "a.wav"], "txt has no subtitles for --max_line_width"),
+        (["--json", "--max_line_width", "20", "a.wav"], "json has no subtitles for --max_line_width"),
+        (["--json", "-o", "out", "--max_line_width", "20", "a.wav"], "txt has no subtitles for --max_line_width"),
         (["-f", "json", "--highlight_words", "a.wav"], "json has no subtitles for --highlight_words"),
         (["-f", "srt", "--max_line_width", "0", "a.wav"], "--max_line_width can't be 0"),
         (["-f", "srt", "--max_line_count", "x", "a.wav"], "--max_line_count can't be 'x'"),

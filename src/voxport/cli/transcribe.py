@@ -305,10 +305,12 @@ def _subtitles(arguments: argparse.Namespace) -> SubtitleOptions:
         max_words_per_line=arguments.max_words_per_line,
         highlight_words=arguments.highlight_words,
     )
-    chosen = arguments.output_format or "txt"
+    objects = arguments.json and arguments.output_dir is None  # instead of a format
+    chosen = arguments.output_format or ("json" if objects else "txt")
     if options != SubtitleOptions() and chosen not in (*SUBTITLE_FORMATS, "all"):
         named = [f"--{field.name}" for field in fields(options) if getattr(options, field.name)]
-        raise UsageError(f"{chosen} has no subtitles for {named[0]}", hint="choose -f srt, vtt or all")
+        hint = f"choose -f srt, vtt or all{', and -o DIR beside --json' if objects else ''}"
+        raise UsageError(f"{chosen} has no subtitles for {named[0]}", hint=hint)
     if options.needs_words and arguments.format_dictation:
         hint = "leave one out; --max_line_width breaks the lines of a report too"
         raise UsageError("the words of a formatted report have no times to cut subtitles by", hint=hint)
