@@ -224,6 +224,29 @@ def test_a_missing_file_of_hotwords_ends_the_command_before_a_model_is_loaded(
     assert "--hotwords @no.txt: No such file or directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ({}, []),
+        ({"best_of": 3}, ["best_of"]),
+        ({"best_of": 3, "temperature": (0.0, 0.5)}, []),
+        ({"length_penalty": 0.5}, ["length_penalty"]),
+        ({"length_penalty": 0.5, "beam_size": 2}, []),
+        ({"length_penalty": 0.5, "hotwords": ["apixaban"]}, []),
+        ({"length_penalty": 0.5, "temperature": (0.0, 0.5)}, []),
+        ({"length_penalty": 0.5, "temperature": 0.5, "best_of": 1}, ["length_penalty"]),
+        ({"temperature": 0.5, "beam_size": 5, "hotwords": ["apixaban"]}, ["beam_size", "hotwords"]),
+        ({"temperature": (0.0, 0.5), "beam_size": 5, "hotwords": ["apixaban"]}, []),
+        ({"temperature": 0.5, "beam_size": 1}, []),
+    ],
+)
+def test_options_without_an_effect_are_told_of(options: dict[str, Any], idle: list[str]) -> None:
+    model: Any = Talker()
+    warnings = Transcription(minutes(1), model, PipelineOptions(**options)).warnings
+    assert [text.partition(" has no effect: ")[0] for text in warnings] == idle
+    assert all(text.partition(" has no effect: ")[2] for text in warnings)
+
+
 # What was said before ---------------------------------------------
 
 

@@ -163,6 +163,20 @@ class PipelineOptions:
     def _beams(self) -> int:
         return self.beam_size or (DEFAULT_BEAMS if self.hotwords else 1)
 
+    def idle(self) -> list[str]:
+        """Which options were given and make no difference beside the others, in words."""
+        temperatures = self.temperatures
+        one_text = all((self.best_of if temperature else self._beams) == 1 for temperature in temperatures)
+        drawn_only = all(temperatures)
+        samples_asked = self.best_of != PipelineOptions.best_of
+        found = (
+            ("best_of", samples_asked and not any(temperatures), "nothing is drawn at temperature 0"),
+            ("length_penalty", self.length_penalty is not None and one_text, "there is one text to choose from"),
+            ("beam_size", (self.beam_size or 1) > 1 and drawn_only, "texts are followed at temperature 0 only"),
+            ("hotwords", self.hotwords and drawn_only, "they draw the search at temperature 0 only"),
+        )
+        return [f"{name} has no effect: {reason}" for name, idle, reason in found if idle]
+
     def decoding(self) -> DecodingOptions:
         """The options of each window."""
         return DecodingOptions(

@@ -65,7 +65,7 @@ class Transcription:
         self._name: str | None = None
         self.duration: float | None = None
         self.position = 0.0
-        self.warnings: list[str] = []
+        self.warnings = self._options.idle()
         model.check(self._decoding)
         if self._options.word_timestamps and self._options.task == "translate":
             self.warnings.append("words of a translation have no certain place in what was said: their times are vague")
