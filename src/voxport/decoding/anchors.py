@@ -49,4 +49,4 @@ def away_from_peaks(fits: npt.NDArray[np.floating], tokens: int) -> npt.NDArray[
     earliest[tokens:] += REACH
     places = np.arange(frames)
     early, late = places < earliest[:, None], places > latest[:, None]
-    return early.astype(np.float32) + np.float32(0.5) * late
+    return early.astype(np.float32) + late.astype(np.float32) / 2
