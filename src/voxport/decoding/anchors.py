@@ -48,5 +48,7 @@ def away_from_peaks(fits: npt.NDArray[np.floating], tokens: int) -> npt.NDArray[
         latest[: token + 1] = peaks[token] + REACH
     earliest[tokens:] += REACH
     places = np.arange(frames)
-    early, late = places < earliest[:, None], places > latest[:, None]
-    return early.astype(np.float32) + late.astype(np.float32) / 2
+    away = np.zeros((rows, frames), np.float32)
+    away[places > latest[:, None]] = 0.5
+    away[places < earliest[:, None]] = 1.0
+    return away
