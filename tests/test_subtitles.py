@@ -261,6 +261,38 @@ def test_split_channels_keep_their_cues_and_their_names() -> None:
     ]
 
 
+LONG = spoken((" a", 0.0, 1.0), (" b", 1.0, 5.0), (" c", 7.0, 8.0), channel=0)
+SHORT = spoken((" x", 1.0, 1.5), (" y", 1.5, 2.5), channel=1)
+LATE = spoken((" d", 7.0, 9.0), channel=1)
+
+
+def test_cues_of_split_channels_are_merged_by_start_and_keep_their_times() -> None:
+    both = transcript(LONG, SHORT, LATE, channel="split")
+    found = render(both, "vtt", subtitles=SubtitleOptions(max_words_per_line=1)).split("\n\n")[1:-1]
+    assert [tuple(cue.split("\n")) for cue in found] == [
+        ("00:00.000 --> 00:01.000", "<v Channel 0>a"),
+        ("00:01.000 --> 00:05.000", "<v Channel 0>b"),
+        ("00:01.000 --> 00:01.500", "<v Channel 1>x"),
+        ("00:01.500 --> 00:02.500", "<v Channel 1>y"),
+        ("00:07.000 --> 00:08.000", "<v Channel 0>c"),
+        ("00:07.000 --> 00:09.000", "<v Channel 1>d"),
+    ]
+    highlighted = render(both, "srt", subtitles=SubtitleOptions(highlight_words=True)).split("\n")
+    assert highlighted[0::4] == ["1", "2", "3", "4", "5", "6", "7", ""]
+    assert "00:00:01,500 --> 00:00:02,500" in highlighted
+
+
+def test_a_cue_of_a_split_channel_is_written_as_soon_as_none_can_come_before_it() -> None:
+    formatter = SegmentFormatter("tsv", split=True, subtitles=SubtitleOptions(max_words_per_line=1))
+    assert [formatter.segment(one).count("\n") for one in (LONG, SHORT, LATE)] == [1, 1, 1]
+    formatter = SegmentFormatter("srt", split=True, subtitles=SubtitleOptions(max_words_per_line=1))
+    assert [formatter.segment(one).count("-->") for one in (LONG, SHORT, LATE)] == [1, 2, 3]
+    assert formatter.footer() == ""
+    formatter = SegmentFormatter("srt", split=True, subtitles=SubtitleOptions(max_words_per_line=1))
+    assert formatter.segment(LONG).count("-->") == 1
+    assert re.findall(r"\] (.)", formatter.footer()) == ["b", "c"]
+
+
 def test_a_cue_is_written_as_soon_as_it_is_complete() -> None:
     formatter = SegmentFormatter("srt", subtitles=SubtitleOptions(max_line_width=12, max_line_count=2))
     assert formatter.segment(FELLOW).count("-->") == 2

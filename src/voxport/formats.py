@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from voxport.subtitles import Cue, CueMaker, SubtitleOptions, display_width
@@ -85,6 +86,7 @@ class SegmentFormatter:
         self._format = output_format
         self._split = split
         self._file = file
+        self._held: list[tuple[Cue, int | None]] = []
         self._number = 0
         self._earliest = 0
         self._in_report = False
@@ -102,6 +104,7 @@ class SegmentFormatter:
         """The segment with its line breaks, or ``""`` if it has no text.
 
         With `SubtitleOptions` it is the cues that are complete; words of the last one may come with the next segment.
+        With `split` it is those that begin by this segment's start: later ones may come behind another channel's.
 
         Raises:
             UsageError: the options need words with times, and the segment has none.
@@ -115,12 +118,18 @@ class SegmentFormatter:
         if self._cues is None:
             return self._cue(Cue(segment.start, segment.end, line), channel)
         label_width = display_width(_bracketed(channel)) if self._format == "srt" else 0
-        return "".join(self._cue(cue, channel) for cue in self._cues.add(segment, line, label_width=label_width))
+        cues = [(cue, channel) for cue in self._cues.add(segment, line, label_width=label_width)]
+        if self._split:
+            self._held = sorted([*self._held, *cues], key=_start)
+            due = bisect_right(self._held, segment.start, key=_start)
+            cues, self._held = self._held[:due], self._held[due:]
+        return "".join(self._cue(cue, channel) for cue, channel in cues)
 
     def footer(self) -> str:
         """What stands below the last segment."""
         if self._cues is not None:
-            return "".join(self._cue(cue, None) for cue in self._cues.close())
+            cues = [*self._held, *((cue, None) for cue in self._cues.close())]
+            return "".join(self._cue(cue, channel) for cue, channel in cues)
         return "\n" if self._in_report else ""
 
     def _cue(self, cue: Cue, channel: int | None) -> str:
@@ -192,6 +201,10 @@ def failure_object(file: str, error: VoxportError, partial: Transcript | None = 
 
     done = {} if partial is None else partial.to_dict()
     return {"schema": SCHEMA_VERSION, **done, "file": file, "error": error.to_dict()}
+
+
+def _start(held: tuple[Cue, int | None]) -> float:
+    return held[0].start
 
 
 def _marked(cue: Cue, clean: Callable[[str], str]) -> str:
