@@ -167,10 +167,17 @@ def test_samples_that_are_not_finite(codec: str, value: float) -> None:
     assert "at 1.50 s" in error.message
 
 
-def test_samples_too_large_to_resample() -> None:
+def test_samples_too_large_for_any_scale() -> None:
     assert refused(encode(voice(88_200, 44_100) * 1e39, 44_100, "wav", "pcm_f64le")).code == "audio_non_finite"
     near = np.full((88_200, 1), 3.4e38)
     assert refused(encode(near, 44_100, "wav", "pcm_f32le")).code == "audio_non_finite"
+    signal = voice(32_000, 16_000)
+    signal[24_000] = -3e29
+    error = refused(encode(signal, 16_000, "wav", "pcm_f32le"))
+    assert error.code == "audio_non_finite"
+    assert "has a sample of 3e+29 times full scale at 1.50 s" in error.message
+    signal[24_000] = 1e15
+    assert decoded(encode(signal, 16_000, "wav", "pcm_f32le"))[0].max() == np.float32(1e15)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,15 @@ def test_flush_begins_anew() -> None:
     np.testing.assert_array_equal(np.concatenate([detector.feed(samples), detector.flush()]), first)
 
 
+@pytest.mark.parametrize("peak", [3e29, 3.4e38])
+def test_absurdly_large_samples_overflow_nothing(peak: float) -> None:
+    speech = synthetic_speech().astype(np.float64)
+    loud = (speech / np.abs(speech).max() * peak).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        found = probabilities(loud)
+    assert np.all((found >= 0.0) & (found <= 1.0))
+
+
 def test_the_samples_given_are_left_alone() -> None:
     samples = 0.01 * synthetic_speech()
     samples.setflags(write=False)

@@ -45,6 +45,9 @@ _BLOCK = 8 * _ROWS
 """Chunks per pass: temporaries of about 1 MB, whatever the length of the recording."""
 _STRIDES = (1, 2, 2, 1)
 
+_LARGEST = 1e12
+"""Samples are clipped to this, far above those of unscaled whole numbers: from about 1e17 on float32 overflows."""
+
 _TARGET_LEVEL = 0.1
 """Where the recent peak is below this, the detector amplifies up to it."""
 _LEVEL_DECAY = 0.5 ** (CHUNK / SAMPLE_RATE / 5.0)
@@ -149,7 +152,7 @@ class SpeechDetector:
                 hint="mix the channels or take one",
                 code="audio_window",
             )
-        samples = np.concatenate((self._pending, block))
+        samples = np.concatenate((self._pending, np.clip(block, -_LARGEST, _LARGEST)))
         count = (len(samples) - _CONTEXT) // CHUNK
         self._pending = samples[count * CHUNK :].copy()
         if count == 0:

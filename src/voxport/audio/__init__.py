@@ -21,7 +21,7 @@ audio_unsupported     not a kind of file, or a codec, on the allow-lists: text, 
 audio_corrupt         the right kind of file, but it can't be opened, or nothing in it can be decoded
 audio_no_stream       no sound in it, e.g. a silent film
 audio_channel         the channel asked for is not there
-audio_non_finite      NaN or infinite samples
+audio_non_finite      NaN or infinite samples, or some beyond 1e15 times full scale
 audio_limit           more channels, another sample rate, more sound or more bytes than `AudioLimits` allows
 audio_array           an array whose shape, dtype or rate makes no sense
 ====================  =================================================================================================

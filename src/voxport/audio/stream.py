@@ -25,6 +25,9 @@ BLOCK_SECONDS = 30
 _LOUD = 16.0
 """A peak so far above full scale comes from samples that were never scaled, not from a loud recording."""
 
+_LARGEST = 1e15
+"""A sample beyond this is no sound on any scale; from about 1e17 on its power is none of float32's numbers."""
+
 
 class AudioStream:
     """An opened recording. A context manager; its blocks can be walked once.
@@ -104,7 +107,7 @@ class AudioStream:
         """The sound: float32 arrays of shape (n,), 0 < n <= 30 s, full scale ±1, at the rate asked for.
 
         Raises:
-            AudioError: nothing could be decoded, samples are not finite, a limit was passed.
+            AudioError: nothing could be decoded, samples are not finite or too large for any scale, a limit was passed.
             RuntimeError: the blocks were walked before; open the recording again.
         """
         if self._walked:
@@ -137,15 +140,15 @@ class AudioStream:
         for samples, rate in self._pieces():
             self._check_channel(samples.shape[1])
             mono = to_mono(samples, self._channel)
-            self._check_finite(mono, seconds, rate)
+            self._check_samples(mono, seconds, rate)
             seconds += len(mono) / rate
             if resampler is None or resampler.sample_rate != rate:
                 if resampler is not None:
-                    yield self._finite(resampler.finish(), seconds)
+                    yield resampler.finish()
                 resampler = StreamResampler(rate, self._target_rate)
-            yield self._finite(resampler.feed(mono), seconds)
+            yield resampler.feed(mono)
         if resampler is not None:
-            yield self._finite(resampler.finish(), seconds)
+            yield resampler.finish()
 
     def _pieces(self) -> Iterator[Piece]:
         if self._container is not None:
@@ -166,7 +169,7 @@ class AudioStream:
                 code="audio_channel",
             )
 
-    def _check_finite(self, mono: FloatArray, seconds: float, rate: int) -> None:
+    def _check_samples(self, mono: FloatArray, seconds: float, rate: int) -> None:
         if len(mono) == 0:
             return
         low, high = float(mono.min()), float(mono.max())  # NaN if any sample is
@@ -177,17 +180,15 @@ class AudioStream:
                 hint="the program that wrote it made an error; export it again",
                 code="audio_non_finite",
             )
-        self._peak = max(self._peak, -low, high)
-
-    def _finite(self, output: FloatArray, seconds: float) -> FloatArray:
-        """Samples near the end of float32's range overflow in the resampler's filter."""
-        if self._peak > 1e30 and not np.isfinite(output).all():
+        peak = max(-low, high)
+        if peak > _LARGEST:
+            place = seconds + int(np.argmax(np.abs(mono))) / rate
             raise AudioError(
-                f"{self._what} has samples of up to {self._peak:.3g} times full scale near {seconds:.1f} s",
-                hint="scale it to ±1",
+                f"{self._what} has a sample of {peak:.3g} times full scale at {place:.2f} s",
+                hint="scale it to ±1; if it is no sound at all, the program that wrote it made an error",
                 code="audio_non_finite",
             )
-        return output
+        self._peak = max(self._peak, peak)
 
 
 def open_audio(
