@@ -57,12 +57,13 @@ def settled(
         start = min(max(word.start, earliest), until)
         end = max(word.end, min(after, word.end + LONGEST_TAIL))
         times.append((start, min(max(end, start), until)))
-    placed = iter(_placed(words, times, speech))
+    placed = [(max(start, earliest), max(end, earliest)) for start, end in _placed(words, times, speech)]
+    rounded = iter([_rounded(start, end, earliest, latest) for start, end in placed])
     result: list[Segment] = []
     for segment in segments:
         own = tuple(
-            replace(word, start=round(max(start, earliest), 3), end=round(max(end, earliest), 3))
-            for word, (start, end) in zip(segment.words or (), placed, strict=False)
+            replace(word, start=start, end=end)
+            for word, (start, end) in zip(segment.words or (), rounded, strict=False)
         )
         result.append(replace(segment, start=own[0].start, end=own[-1].end, words=own) if own else segment)
     return result
@@ -104,6 +105,11 @@ def shared(words: Sequence[Word], time: Times) -> list[Times]:
     start, end = time
     edges = [start + (end - start) * sum(lengths[:count]) / sum(lengths) for count in range(len(words) + 1)]
     return list(pairwise(edges))
+
+
+def _rounded(start: float, end: float, earliest: float, latest: float) -> Times:
+    """To milliseconds, but not beyond what is allowed: the recording may end between two of them."""
+    return max(min(round(start, 3), latest), earliest), max(min(round(end, 3), latest), earliest)
 
 
 def _within(start: float, end: float, speech: Sequence[Span]) -> Times | None:
