@@ -535,10 +535,10 @@ def test_of_several_recordings_each_language_is_told_with_its_name(voxport: Comm
 
 
 def test_languages_of_windows_are_told_at_the_end(voxport: CommandLine) -> None:
-    french = [2.0, 4.5, " Bonjour", {"language": "fr"}]
-    segments = [[0.0, 1.5, " Hello", {"language": "en"}], french, [4.5, 5.5, " again", {"language": "en"}]]
+    french = [2.0, 5.0, " Bonjour", {"language": "fr"}]
+    segments = [[0.0, 1.5, " Hello", {"language": "en"}], french, [5.0, 5.5, " again", {"language": "en"}]]
     done = voxport("--language", "auto-per-window", voxport.record("talk.wav", *segments, detected=FRENCH))
-    assert done.err.splitlines()[0] == "languages: English 50 %, French 50 % of the speech"
+    assert done.err.splitlines()[0] == "languages: French 60 %, English 40 % of the speech"
     assert "language:" not in done.err
 
 

@@ -27,12 +27,13 @@ def detected_line(detected: LanguageEvidence) -> str:
 
 
 def shares_line(transcript: Transcript) -> str:
-    """``English 62 %, French 38 % of the speech``, in the order in which they are first heard."""
+    """``English 62 %, French 38 % of the speech``, the largest share first."""
     from voxport.pipeline.languages import spoken_seconds
 
     seconds = spoken_seconds(transcript.segments)
     total = sum(seconds.values())
-    shares = [f"{_name(code)} {100 * one / total:.0f} %" for code, one in seconds.items()]
+    ranked = sorted(seconds.items(), key=lambda item: -item[1])
+    shares = [f"{_name(code)} {100 * one / total:.0f} %" for code, one in ranked]
     return f"{', '.join(shares)} of the speech"
 
 
