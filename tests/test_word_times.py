@@ -77,7 +77,17 @@ def test_words_end_where_the_next_window_begins() -> None:
 
 
 def test_words_begin_where_those_before_them_end() -> None:
-    assert placed((1.0, 1.5), (1.5, 2.0), earliest=1.8) == [(1.8, 1.8), (1.8, 2.3)]
+    assert placed((1.0, 1.5), (1.5, 2.0), earliest=1.8) == [(1.8, 1.85), (1.85, 2.3)]
+
+
+def test_a_word_of_no_length_gets_some_of_the_longer_word_that_touches_it() -> None:
+    assert placed((1.0, 1.6), (1.6, 1.6), (1.6, 2.0)) == [(1.0, 1.6), (1.6, 1.65), (1.65, 2.3)]
+    assert placed((1.0, 1.9), (1.9, 1.9), (1.9, 2.0)) == [(1.0, 1.85), (1.85, 1.9), (1.9, 2.3)]
+    assert placed((1.0, 2.0), (2.0, 2.0), (2.0, 2.0), latest=2.0, following=2.0) == [
+        (1.0, 1.9), (1.9, 1.95), (1.95, 2.0),
+    ]  # fmt: skip
+    assert placed((1.0, 1.06), (1.06, 1.06), latest=1.06, following=1.06) == [(1.0, 1.04), (1.04, 1.06)]  # a third
+    assert placed((2.0, 2.0), latest=2.0, following=2.0) == [(2.0, 2.0)]  # there is none
 
 
 def test_rounding_moves_no_word_out_of_its_window() -> None:

@@ -8,7 +8,7 @@ where the next one begins, and is cut to the stretch of speech that it has the m
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from voxport.types import Segment, Span, Word
 
-__all__ = ["FARTHEST", "LONGEST_TAIL", "settled", "shared", "shifted"]
+__all__ = ["FARTHEST", "LENT", "LONGEST_TAIL", "settled", "shared", "shifted"]
 
 Times: TypeAlias = "tuple[float, float]"
 
@@ -25,6 +25,9 @@ LONGEST_TAIL = 0.3
 
 FARTHEST = 1.0
 """Seconds between a word in silence and speech up to which it was driven out of that."""
+
+LENT = 0.05
+"""Seconds that a word of no length gets at the most from the word beside it, so that subtitles can show it."""
 
 
 def shifted(words: Sequence[Word], seconds: float) -> tuple[Word, ...]:
@@ -58,7 +61,8 @@ def settled(
         end = max(word.end, min(after, word.end + LONGEST_TAIL))
         times.append((start, min(max(end, start), until)))
     placed = [(max(start, earliest), max(end, earliest)) for start, end in _placed(words, times, speech)]
-    rounded = iter([_rounded(start, end, earliest, latest) for start, end in placed])
+    lengthened = _lengthened(words, placed)
+    rounded = iter([_rounded(start, end, earliest, latest) for start, end in lengthened])
     result: list[Segment] = []
     for segment in segments:
         own = tuple(
@@ -96,6 +100,29 @@ def _placed(words: Sequence[Word], times: Sequence[Times], speech: Sequence[Span
         start = max(start, earliest)
         found[number] = (start, max(end, start))
         earliest = found[number][1]
+    return found
+
+
+def _lengthened(words: Sequence[Word], times: Sequence[Times]) -> list[Times]:
+    """Words of no length get some time, at most a third, of the longer of the two words that touch them."""
+    found = list(times)
+    place = 0
+    for (start, end), run in groupby(times):
+        first, place = place, place + len(list(run))
+        if end > start:
+            continue
+        before, behind = found[max(first - 1, 0)], found[min(place, len(found) - 1)]
+        from_before = start - before[0] if before[1] == start else 0.0
+        from_behind = behind[1] - start if behind[0] == start else 0.0
+        lent = min(LENT * (place - first), max(from_before, from_behind) / 3)
+        if not lent:
+            continue
+        if from_before >= from_behind:
+            own = shared(words[first:place], (start - lent, start))
+            found[first - 1 : place] = [(before[0], own[0][0]), *own]
+        else:
+            own = shared(words[first:place], (start, start + lent))
+            found[first : place + 1] = [*own, (own[-1][1], behind[1])]
     return found
 
 
