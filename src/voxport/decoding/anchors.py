@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REACH", "away_from_peaks"]
 
-REACH = 50
+REACH = 25
 """Frames of 20 ms from a token's peak, and so from those of the tokens beside it, within which all is left to the
 path."""
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 LOOK_AHEAD = 3
 """Batches of regions that are read ahead, to sort them by length: equal lengths end together."""
 
-TIDY_AFTER = 8
-"""Windows after which a device may tidy up, see `Device.tidy`."""
+TIDY_AFTER = 4
+"""Windows after which a device may tidy up, see `Device.tidy`. More in one batch that came upon what the one before it
+left would be a peak."""
 
 
 @dataclass(eq=False)
