@@ -62,8 +62,6 @@ CONDITIONS = {
         "Samples are drawn with seed 0, set before every recording (CTranslate2: before the first)."
     ),
 }
-PROMPTS, JOINED_PROMPTS = "telephone", "telephone-joined"
-"""Kinds of recordings in the manifest of prompts.py."""
 SHORTEST_LIMITED = 30.0
 """A limit is that of a recording of so many seconds where it is shorter: a window."""
 Answers = dict[str, dict[str, dict[str, dict[str, Any]]]]
@@ -107,6 +105,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--name", help="name of the result files (default: accuracy, or accuracy-beam)")
     parser.add_argument("--log", type=Path, help="append the workers' standard error to this file")
     arguments = parser.parse_args()
+    if arguments.rescore and not arguments.reuse:
+        parser.error("--rescore takes all texts from --reuse JSON")
     arguments.name = arguments.name or ("accuracy" if arguments.decoding == "greedy" else "accuracy-beam")
     return arguments
 
@@ -156,8 +156,8 @@ def joined(recordings: list[Recording], count: int, folder: Path) -> list[Record
     if joinable(recordings):
         for seed, order in enumerate(orders(joinable(recordings), count)):
             found.append(join(order, folder / f"joined-real-en{f'-{seed}' if seed else ''}.flac"))
-    for whole in [recording for recording in recordings if recording.kind == JOINED_PROMPTS]:
-        parts = [one for one in recordings if one.kind == PROMPTS and one.language == whole.language]
+    for whole in [recording for recording in recordings if recording.kind == prompts.JOINED_KIND]:
+        parts = [one for one in recordings if one.kind == prompts.KIND and one.language == whole.language]
         for seed, order in enumerate(orders(parts, count)[1:], start=1):
             again = join(order, folder / f"{whole.name}-{seed}.flac", whole.kind)
             found.append(replace(again, group=whole.group))
@@ -212,6 +212,8 @@ def transcribe(
     yield reuse["engines"].get(setting.label, {})
     if len(kept) == len(wanted):
         return
+    if arguments.rescore:
+        raise SystemExit(f"--rescore: {weights.name}, {setting.label}: {len(wanted) - len(kept)} texts are missing")
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
 

@@ -43,6 +43,8 @@ SHA256 = {
 LANGUAGES = ("en", "es", "fr", "it", "ru")
 UNACCENTED = frozenset({"es", "ru"})
 """Languages whose texts leave accents out now and then ("contrasena"): compared without them."""
+KIND, JOINED_KIND = "telephone", "telephone-joined"
+"""Of a prompt, and of all of a language joined, in the manifest."""
 COUNT = 30
 SEED = 0
 LEAST_WORDS = 4
@@ -153,8 +155,8 @@ def sample(language: str, folder: Path, count: int) -> list[str]:
         file = folder / "audio" / f"prompt-{language}-{name.replace('/', '-')}.flac"
         soundfile.write(file, wide, SAMPLE_RATE, subtype="PCM_16")
         seconds = len(wide) / SAMPLE_RATE
-        recordings.append(Recording(file.stem, file, said[name], language, "telephone", "", seconds))
-    recordings.append(join(recordings, folder / "audio" / f"prompts-{language}.flac", "telephone-joined"))
+        recordings.append(Recording(file.stem, file, said[name], language, KIND, "", seconds))
+    recordings.append(join(recordings, folder / "audio" / f"prompts-{language}.flac", JOINED_KIND))
     for recording in recordings:
         entry = {
             "file": str(recording.file.relative_to(folder)),
